@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The embedded ledger node: Malachite BFT consensus and revm execution behind Ethereum JSON-RPC.
+
+pub mod application;
+pub mod genesis;
