@@ -1,2 +1,32 @@
-//! Placeholder.
-fn main() {}
+//! Developer tasks. `cargo xtask --help` lists them.
+
+mod command;
+mod test;
+mod tools;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Developer tasks of Hanse", after_help = "Example: cargo xtask test")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the tests need if it is missing, then run every check there is.
+    Test,
+    /// Install the third-party programs that tests run against, and print where they are.
+    Tools,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Test => test::run(),
+        Task::Tools => {
+            println!("{}", tools::install()?.display());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Third-party programs that tests run against: installed once, outside the tree, at pinned versions.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::command::{on_path, run};
+
+/// npm packages; their install scripts are not run, the programs lie inside.
+const NPM_PACKAGES: &[&str] = &["@foundry-rs/anvil@1.7.1", "@foundry-rs/cast@1.7.1"];
+
+/// (program, Debian package)
+const DEBIAN_PROGRAMS: &[(&str, &str)] = &[
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("kubectl", "kubernetes-client"),
+    ("curl", "curl"),
+];
+
+/// Where the tools lie: `HANSE_TEST_TOOLS`, else `~/.cache/hanse/tools`. Tests look in the same place.
+pub fn folder() -> anyhow::Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("HANSE_TEST_TOOLS") {
+        return Ok(folder.into());
+    }
+    let home = std::env::var_os("HOME").context("neither HANSE_TEST_TOOLS nor HOME is set")?;
+    Ok(PathBuf::from(home).join(".cache/hanse/tools"))
+}
+
+/// Installs what is missing, saying so, and returns the folder of the npm packages.
+pub fn install() -> anyhow::Result<PathBuf> {
+    let missing: Vec<&str> = DEBIAN_PROGRAMS
+        .iter()
+        .filter(|(program, _)| !on_path(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        eprintln!("installing from Debian: {}", missing.join(" "));
+        run("apt-get", &["update", "-q"], &[])?;
+        let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+        arguments.extend(&missing);
+        run("apt-get", &arguments, &[("DEBIAN_FRONTEND", "noninteractive")])?;
+    }
+
+    let folder = folder()?;
+    let marker = folder.join("installed");
+    let wanted = NPM_PACKAGES.join("\n");
+    if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
+        return Ok(folder);
+    }
+    eprintln!(
+        "installing from npm into {}: {}",
+        folder.display(),
+        NPM_PACKAGES.join(" ")
+    );
+    std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
+    let prefix = folder.to_string_lossy().into_owned();
+    let mut arguments = vec![
+        "install",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--prefix",
+        &prefix,
+    ];
+    arguments.extend(NPM_PACKAGES);
+    run("npm", &arguments, &[])?;
+    std::fs::write(&marker, wanted).with_context(|| format!("could not write {}", marker.display()))?;
+    Ok(folder)
+}
