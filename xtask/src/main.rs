@@ -1,6 +1,7 @@
 //! Developer tasks. `cargo xtask --help` lists them.
 
 mod command;
+mod contracts;
 mod test;
 mod tools;
 
@@ -15,6 +16,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Compile the contracts into contracts/artifacts.
+    Contracts {
+        /// Write nothing; fail unless the committed artifacts are what the compiler makes, byte for byte.
+        #[arg(long)]
+        check: bool,
+    },
     /// Install what the tests need if it is missing, then run every check there is.
     Test,
     /// Install the third-party programs that tests run against, and print where they are.
@@ -23,6 +30,8 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
+        Task::Contracts { check: true } => contracts::check(),
+        Task::Contracts { check: false } => contracts::write(),
         Task::Test => test::run(),
         Task::Tools => {
             println!("{}", tools::install()?.display());

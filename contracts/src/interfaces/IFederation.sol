@@ -4,7 +4,8 @@ pragma solidity ^0.8.0;
 /// @title Agreements between domains on running a service.
 /// @notice Open --choose--> Awarded --deployed--> Deployed --confirm|settle--> Confirmed --terminate--> Terminated.
 ///         Before Confirmed the creator may cancel (also within the confirmation window of Deployed) and the provider
-///         decline; anyone may expire what missed its deadline or lost a party. Money is the chain's own coin, held
+///         decline; anyone may expire what missed its deadline or lost a party, and settle what the creator left
+///         unanswered; so at any moment someone other than the one waited for can end a wait. Money is the chain's own coin, held
 ///         here, and paid out by `withdraw` alone.
 /// @dev Times are Unix seconds of the block. A deadline is the last second in which the act is still in time.
 interface IFederation {
@@ -14,6 +15,8 @@ interface IFederation {
     /// availabilityBps: hundredths of a percent, 9999 = 99.99 %; the offer must not be lower.
     /// latencyMs, jitterMs: the offer must not be higher; 0 in a requirement means "any".
     /// bandwidthMbps, cpuMillicores, ramMb, replicas: the offer must not be lower.
+    /// The contract checks that each side is meaningful (replicas at least 1, availability at most 10000); whether an
+    /// offer suffices is the creator's judgement.
     struct Terms {
         uint16 availabilityBps;
         uint32 latencyMs;
@@ -55,6 +58,7 @@ interface IFederation {
         uint32 bidCount;
         uint64 announcedAt;
         uint64 changedAt;      // time of the last change of state
+        uint64 confirmedAt;    // zero until Confirmed; from then on the service counts as used, until changedAt once ended
     }
 
     event Announced(bytes32 indexed id, address indexed creator, string description, bytes32 manifestHash, uint64 bidDeadline, uint64 deployDeadline);
@@ -64,7 +68,8 @@ interface IFederation {
     /// sealedEndpoint: where the service answers, sealed to the creator's sealing key.
     event Deployed(bytes32 indexed id, address indexed provider, bytes32 endpointHash, uint64 confirmDeadline, bytes sealedEndpoint);
     event Confirmed(bytes32 indexed id, address indexed by, uint256 released);
-    event Terminated(bytes32 indexed id, address indexed by);
+    /// servedSeconds: from Confirmed to now.
+    event Terminated(bytes32 indexed id, address indexed by, uint64 servedSeconds);
     event Cancelled(bytes32 indexed id, address indexed by, uint256 refunded, string reason);
     event Expired(bytes32 indexed id, address indexed by, State was, uint256 refunded);
     event Withdrawn(address indexed account, uint256 amount);
@@ -93,20 +98,24 @@ interface IFederation {
     function consortium() external view returns (address);
 
     function announce(Announcement calldata announcement) external;
-    /// Places the caller's only bid, or replaces it (which puts it at the end of the order).
+    /// Places the caller's only bid, or replaces it: the new one stays at its place in `bids` but takes a new, higher
+    /// `sequence`, which is the order that counts. At most 64 bids an agreement.
     function placeBid(bytes32 id, uint128 pricePerHour, string calldata location, Terms calldata offer) external;
     /// hoursPaid 0: no escrow, and no value may be sent; else the value must be exactly pricePerHour * hoursPaid.
     /// The chosen bid must still be the one the creator saw: `sequence` guards against a replacement in between.
     function choose(bytes32 id, address bidder, uint64 sequence, uint32 hoursPaid, bytes calldata sealedParameters) external payable;
-    /// sealed blobs: 1 to 4096 bytes (parameters may be empty).
+    /// sealed blobs: 1 to 4096 bytes (parameters may be empty). By the provider, while it is a member.
     function deployed(bytes32 id, bytes calldata sealedEndpoint) external;
+    /// By the creator: Deployed, until someone settles.
     function confirm(bytes32 id) external;
-    /// By the creator: Open, Awarded, or Deployed until confirmDeadline. Refunds the escrow.
+    /// By the creator: Open, Awarded, or Deployed until confirmDeadline. Refunds the escrow. reason: at most
+    /// 1024 bytes, here and in `decline`.
     function cancel(bytes32 id, string calldata reason) external;
     /// By the provider: Awarded or Deployed. Refunds the escrow to the creator.
     function decline(bytes32 id, string calldata reason) external;
     /// By anyone: Open after bidDeadline without bids; Open or Awarded after deployDeadline; any live state once the creator or
-    /// the provider is no longer a member. Refunds the escrow.
+    /// the provider is no longer a member. Refunds the escrow. Not Deployed after confirmDeadline: what the creator left
+    /// unanswered is due to the provider, so that is settled first, whoever is still a member.
     function expire(bytes32 id) external;
     /// By anyone: Deployed after confirmDeadline; releases the escrow to the provider as `confirm` does.
     function settle(bytes32 id) external;
@@ -115,7 +124,9 @@ interface IFederation {
     /// Pays the caller what it is owed.
     function withdraw() external;
 
+    /// What `withdraw` would pay, in wei.
     function owed(address account) external view returns (uint256);
+    /// Agreements in Open, Awarded, Deployed or Confirmed of which the account is creator or provider.
     function liveAgreements(address account) external view returns (uint256);
     function agreementCount() external view returns (uint256);
     function agreement(bytes32 id) external view returns (Agreement memory);
