@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// A kind this crate can deploy. The order is the order of application: what others refer to comes first.
 ///
 /// Kinds that are absent here can never be deployed, whatever the policy: anything that is cluster-wide, that grants
 /// rights, or that runs on every node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Kind {
     /// `v1` ServiceAccount
     ServiceAccount,
@@ -68,7 +70,7 @@ impl fmt::Display for Kind {
 }
 
 /// An object's kind and name; its namespace is said elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ObjectRef {
     /// The object's kind.
     pub kind: Kind,

@@ -1,0 +1,247 @@
+//! Where a deployed service can be reached.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, Service, ServicePort as KubeServicePort};
+use kube::Api;
+use kube::api::ListParams;
+
+use crate::cluster::Cluster;
+use crate::error::{ClusterError, Permanent};
+use crate::manifest::{Kind, Manifest, ObjectRef};
+use crate::readiness::{NotReady, Reason, service_addresses};
+
+/// Which address of a Service is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// The address that a load balancer assigned: reachable from outside. Services of other types are left out.
+    LoadBalancer,
+    /// The cluster's nodes and the ports that they forward. Services without node ports are left out. Needs the right to
+    /// list nodes.
+    NodePort,
+    /// The address inside the cluster. Headless Services are left out.
+    ClusterIp,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// TCP, the default.
+    Tcp,
+    /// UDP
+    Udp,
+    /// SCTP
+    Sctp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}
+
+/// A host: by address or by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A DNS name; some cloud load balancers give no address.
+    Name(String),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Host {
+    /// Reads what a cluster reports.
+    fn read(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Ip)
+    }
+}
+
+/// One port of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServicePort {
+    /// The port's name, if it has one.
+    pub name: Option<String>,
+    /// The number under which the host answers.
+    pub port: u16,
+    /// The transport protocol.
+    pub protocol: Protocol,
+}
+
+/// Where one Service answers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServiceAddress {
+    /// The Service's name.
+    pub service: String,
+    /// Its hosts; each answers on all ports. Never empty.
+    pub hosts: Vec<Host>,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+}
+
+/// No addresses.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// They did not come in time.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// Asking for them failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+impl From<Permanent> for AddressError {
+    fn from(error: Permanent) -> Self {
+        Self::Cluster(error.into())
+    }
+}
+
+impl Cluster {
+    /// Where the manifest's Services answer; waits until they have their addresses.
+    ///
+    /// Returns one entry for each Service that has an address of this kind by its type, in the manifest's order; so the list
+    /// may be empty.
+    ///
+    /// # Errors
+    /// [`AddressError::NotReady`] with [`Reason::NoAddress`] when an address was not assigned in time.
+    pub async fn addresses(
+        &self,
+        namespace: &str,
+        manifest: &Manifest,
+        exposure: Exposure,
+        within: Duration,
+    ) -> Result<Vec<ServiceAddress>, AddressError> {
+        let names: Vec<&str> = manifest.services().filter_map(|s| s.metadata.name.as_deref()).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let objects = names.iter().map(|name| ObjectRef::new(Kind::Service, *name)).collect();
+        let (_, observation) = self.wait_for(namespace, objects, within).await?;
+        let nodes = if exposure == Exposure::NodePort {
+            self.node_hosts().await?
+        } else {
+            Vec::new()
+        };
+        let mut addresses = Vec::new();
+        for name in names {
+            let Some(service) = observation.service(name) else {
+                let object = ObjectRef::new(Kind::Service, name);
+                let message = "the Service was deleted meanwhile".to_owned();
+                let (reason, log) = (Reason::Missing, Vec::new());
+                return Err(NotReady {
+                    object,
+                    reason,
+                    message,
+                    hint: reason.hint(),
+                    log,
+                    deadline: None,
+                }
+                .into());
+            };
+            addresses.extend(address(name, &service, exposure, &nodes)?);
+        }
+        Ok(addresses)
+    }
+
+    /// The nodes' addresses: external ones if there are any, else internal ones.
+    async fn node_hosts(&self) -> Result<Vec<Host>, ClusterError> {
+        let nodes: Api<Node> = Api::all(self.client().clone());
+        let nodes = self
+            .request("listing the cluster's nodes", nodes.list(&ListParams::default()))
+            .await?;
+        let addresses = || {
+            nodes
+                .iter()
+                .flat_map(|n| n.status.iter())
+                .flat_map(|s| s.addresses.iter().flatten())
+        };
+        let of = |kind: &str| {
+            addresses()
+                .filter(|a| a.type_ == kind)
+                .map(|a| Host::read(&a.address))
+                .collect::<Vec<_>>()
+        };
+        let external = of("ExternalIP");
+        Ok(if external.is_empty() {
+            of("InternalIP")
+        } else {
+            external
+        })
+    }
+}
+
+fn address(
+    name: &str,
+    service: &Service,
+    exposure: Exposure,
+    nodes: &[Host],
+) -> Result<Option<ServiceAddress>, Permanent> {
+    let spec = service.spec.clone().unwrap_or_default();
+    let number = |port: &KubeServicePort| match exposure {
+        Exposure::NodePort => port.node_port.filter(|n| *n != 0),
+        Exposure::LoadBalancer | Exposure::ClusterIp => Some(port.port),
+    };
+    let mut hosts: Vec<Host> = match exposure {
+        Exposure::LoadBalancer => service_addresses(service)
+            .filter_map(|i| i.ip.as_deref().or(i.hostname.as_deref()))
+            .map(Host::read)
+            .collect(),
+        Exposure::NodePort => nodes.to_vec(),
+        Exposure::ClusterIp => {
+            let ips = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
+            ips.filter(|ip| *ip != "None" && !ip.is_empty())
+                .map(|ip| Host::read(ip))
+                .collect()
+        }
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    hosts.retain(|host| seen.insert(host.clone()));
+    let mut ports = Vec::new();
+    for port in spec.ports.iter().flatten() {
+        let Some(number) = number(port) else { continue };
+        ports.push(ServicePort {
+            name: port.name.clone(),
+            port: port_number(name, number)?,
+            protocol: protocol(name, port)?,
+        });
+    }
+    Ok((!hosts.is_empty() && !ports.is_empty()).then(|| ServiceAddress {
+        service: name.to_owned(),
+        hosts,
+        ports,
+    }))
+}
+
+fn port_number(service: &str, number: i32) -> Result<u16, Permanent> {
+    u16::try_from(number).map_err(|_| unexpected(service, format!("port {number}")))
+}
+
+fn protocol(service: &str, port: &KubeServicePort) -> Result<Protocol, Permanent> {
+    match port.protocol.as_deref() {
+        None | Some("TCP") => Ok(Protocol::Tcp),
+        Some("UDP") => Ok(Protocol::Udp),
+        Some("SCTP") => Ok(Protocol::Sctp),
+        Some(other) => Err(unexpected(service, format!("protocol {other}"))),
+    }
+}
+
+fn unexpected(service: &str, message: String) -> Permanent {
+    Permanent::Unexpected {
+        doing: format!("reading the address of Service \"{service}\""),
+        message,
+    }
+}
