@@ -1,0 +1,202 @@
+//! Blocks from their decision on: committed, served to others, fetched from others.
+
+use std::ops::RangeInclusive;
+use std::time::Instant;
+
+use alloy::primitives::Bytes;
+use malachitebft_app_channel::app::engine::host::{Next, SyncedValueOutcome};
+use malachitebft_app_channel::app::types::MisbehaviorEvidence;
+use malachitebft_app_channel::{NetworkRequest, Reply};
+use malachitebft_core_types::{CommitCertificate, Context as _, Round, Validity};
+use malachitebft_sync::RawDecidedValue;
+
+use super::app::{App, Exit, Held, blocking};
+use super::certificate;
+use super::context::{Height, LedgerContext, ValidatorAddress};
+use super::pace::Pace;
+use super::peers::Peers;
+use super::proposals::{now_ms, proposed};
+use super::validators::ValidatorSet;
+use super::value::{MAX_BLOCK_BYTES, Value};
+use crate::application::Halt;
+
+/// Blocks in one answer to a node that was away, at most; the engine asks for fewer.
+const SERVED: usize = 64;
+
+impl App<'_> {
+    /// Commits durably, then reads who decides the next height.
+    pub(super) async fn on_decided(&mut self, certificate: CommitCertificate<LedgerContext>) -> Result<(), Exit> {
+        let (height, id) = (certificate.height, certificate.value_id);
+        if height.0 <= self.tip.height {
+            return Ok(());
+        }
+        if height != self.next_height() {
+            tracing::error!(%height, tip = self.tip.height, "the engine decided a height out of order");
+            return Err(Exit::EngineDied);
+        }
+        let undecided = self.blocks.get(id).ok_or_else(|| {
+            Halt(format!(
+                "block {id} was decided at height {height}, but this node does not have it any more"
+            ))
+        })?;
+        let encoded = certificate::encode(&certificate);
+        let started = Instant::now();
+        let (tip, rules) = blocking(&self.shared.application, move |app| {
+            let tip = app.commit(&undecided.block, &encoded)?;
+            Ok::<_, Halt>((tip, app.rules()?))
+        })
+        .await??;
+        if tip.height != height.0 || tip.hash != id.0 {
+            return Err(Halt(format!(
+                "committed block {id} at height {height}, but the ledger stands at {tip:?}"
+            ))
+            .into());
+        }
+        tracing::debug!(%height, %id, round = %certificate.round, took = ?started.elapsed(), "committed a block");
+        self.tip = tip;
+        self.knock_at = None;
+        self.blocks.forget(height);
+        if rules != self.rules {
+            self.set = ValidatorSet::from_rules(&rules)?;
+            self.rules = rules;
+            self.update_peers().await;
+        }
+        self.report(None);
+        Ok(())
+    }
+
+    /// Tells the engine's network about validators that came, went or moved.
+    async fn update_peers(&mut self) {
+        let own = self.shared.settings.key.public_key();
+        let next = Peers::new(&self.rules, &own, &self.shared.additional_peers);
+        let (add, remove) = self.peers.changes_to(&next);
+        for address in remove {
+            let result = NetworkRequest::remove_persistent_peer(&self.channels.net_requests, address.clone()).await;
+            tracing::info!(%address, ?result, "a validator left or moved");
+        }
+        for address in add {
+            let result = NetworkRequest::add_persistent_peer(&self.channels.net_requests, address.clone()).await;
+            tracing::info!(%address, ?result, "a validator joined or moved");
+        }
+        self.peers = next;
+    }
+
+    /// Holds the start of the next height back until there is a reason for it; see [`super::pace`].
+    pub(super) fn on_finalized(
+        &mut self,
+        certificate: CommitCertificate<LedgerContext>,
+        evidence: MisbehaviorEvidence<LedgerContext>,
+        reply: Reply<Next<LedgerContext>>,
+    ) -> Result<(), Exit> {
+        if certificate.height.0 != self.tip.height {
+            tracing::error!(height = %certificate.height, tip = self.tip.height, "the engine finalized another height");
+            return Err(Exit::EngineDied);
+        }
+        self.check_evidence(&evidence)?;
+        let behind = self.synced == Some(certificate.height);
+        let mut pace = Pace::new(Instant::now(), self.heartbeat(), behind);
+        if self.peer_ahead == Some(self.next_height()) {
+            pace.peer_started();
+        }
+        self.held = Some(Held { reply, pace });
+        Ok(())
+    }
+
+    fn check_evidence(&self, evidence: &MisbehaviorEvidence<LedgerContext>) -> Result<(), Halt> {
+        let proposers = evidence.proposals.iter().map(|(address, _)| *address);
+        let voters = evidence.votes.iter().map(|(address, _)| *address);
+        for address in proposers.chain(voters) {
+            if address == self.me {
+                return Err(Halt(
+                    "this node's validator key signed two different things for the same height and round: \
+                     another node runs with the same key. Stop one of them and give each its own key"
+                        .into(),
+                ));
+            }
+            tracing::warn!(validator = %address, "a validator signed two different things for one height and round");
+        }
+        Ok(())
+    }
+
+    /// Answers a node that was away, off the loop.
+    pub(super) fn on_get_decided(
+        &self,
+        range: RangeInclusive<Height>,
+        reply: Reply<Vec<RawDecidedValue<LedgerContext>>>,
+    ) {
+        let application = self.shared.application.clone();
+        tokio::task::spawn_blocking(move || {
+            let (mut values, mut room) = (Vec::new(), MAX_BLOCK_BYTES);
+            for height in (range.start().0..=range.end().0).take(SERVED) {
+                let decided = match application.decided(height) {
+                    Ok(Some(decided)) => decided,
+                    Ok(None) => break,
+                    Err(halt) => {
+                        tracing::error!(height, %halt, "could not read a decided block");
+                        break;
+                    }
+                };
+                let Ok(certificate) = certificate::decode(&decided.certificate) else {
+                    tracing::error!(height, "the certificate of a decided block is not readable");
+                    break;
+                };
+                room = room.saturating_sub(decided.block.len());
+                if room == 0 && !values.is_empty() {
+                    break;
+                }
+                values.push(RawDecidedValue::new(decided.block.0, certificate));
+            }
+            let _ = reply.send(values);
+        });
+    }
+
+    /// Checks a block that a quorum has decided, as another node sent it.
+    pub(super) async fn on_synced(
+        &mut self,
+        height: Height,
+        round: Round,
+        proposer: ValidatorAddress,
+        block: Bytes,
+    ) -> Result<SyncedValueOutcome<LedgerContext>, Exit> {
+        if height != self.next_height() {
+            return Ok(SyncedValueOutcome::LocalTransientError);
+        }
+        if block.is_empty() || block.len() > MAX_BLOCK_BYTES {
+            return Ok(SyncedValueOutcome::PeerFault);
+        }
+        // The block may have been built in an earlier round than that of the certificate, by that round's proposer.
+        let mut accounts = Vec::new();
+        for earlier in (0..=round.as_u32().unwrap_or(0)).rev().take(self.set.as_slice().len()) {
+            accounts.push(
+                LedgerContext
+                    .select_proposer(&self.set, height, Round::new(earlier))
+                    .account(),
+            );
+        }
+        let bytes = block.clone();
+        let verdict = blocking(&self.shared.application, move |app| {
+            let id = app.block_id(&bytes)?;
+            let mut verdict = Ok(id);
+            for account in accounts {
+                verdict = app.validate(account, &bytes, now_ms()).map(|()| id);
+                if verdict.is_ok() {
+                    break;
+                }
+            }
+            verdict
+        })
+        .await?;
+        match verdict {
+            Ok(id) => {
+                self.synced = Some(height);
+                let proposed = proposed(height, round, proposer, Value::new(id, block), Validity::Valid);
+                self.blocks.insert(&proposed);
+                Ok(SyncedValueOutcome::Verdict(proposed))
+            }
+            Err(error) => {
+                tracing::error!(%height, %error, "refused a block fetched from another node");
+                Ok(SyncedValueOutcome::PeerFault)
+            }
+        }
+    }
+}

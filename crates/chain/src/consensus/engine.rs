@@ -1,0 +1,203 @@
+//! Starts and stops the Malachite engine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use alloy::primitives::B256;
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use malachitebft_app_channel::app::config::NodeConfig;
+use malachitebft_app_channel::{
+    Channels, ConsensusContext, EngineBuilder, EngineHandle, NetworkContext, NetworkIdentity, RequestContext,
+    SyncContext, WalContext,
+};
+use malachitebft_codec::Codec as _;
+use malachitebft_config::{
+    ConsensusConfig, DiscoveryConfig, GossipSubConfig, P2pConfig, ProtocolNames, PubSubMaxSizePerTopic, PubSubProtocol,
+    ValuePayload, ValueSyncConfig,
+};
+use malachitebft_signing::Signer as _;
+
+use super::blocks::BlockPool;
+use super::codec::{
+    MAX_CONSENSUS_MESSAGE, MAX_LIVENESS_MESSAGE, MAX_PART_MESSAGE, MAX_SMALL_MESSAGE, MAX_SYNC_RESPONSE, WalCodec,
+    WireCodec,
+};
+use super::context::{LedgerContext, ValidatorAddress};
+use super::peers::{self, Peers};
+use super::signing::{Signer, Verifier};
+use crate::key::ValidatorKey;
+
+/// How long the engine may take to stop before it is left to itself.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Connections from one address: all nodes of a league may run on one machine.
+const CONNECTIONS_PER_IP: usize = 200;
+
+/// What stays the same over restarts of the engine.
+#[derive(Clone)]
+pub struct EngineSettings {
+    /// Hash of the genesis block: names the ledger.
+    pub ledger: B256,
+    /// This validator's key.
+    pub key: ValidatorKey,
+    /// Where to take connections.
+    pub listen: SocketAddr,
+    /// The write-ahead log.
+    pub wal: PathBuf,
+}
+
+impl EngineSettings {
+    /// The address under which this node votes.
+    pub fn address(&self) -> ValidatorAddress {
+        ValidatorAddress::of_key(&self.key.public_key())
+    }
+
+    fn config(&self, peers: &Peers) -> Config {
+        let p2p = P2pConfig {
+            listen_addr: multiaddr(self.listen),
+            persistent_peers: peers.addresses().cloned().collect(),
+            persistent_peers_only: true,
+            discovery: DiscoveryConfig {
+                enabled: false,
+                max_connections_per_ip: CONNECTIONS_PER_IP,
+                num_inbound_peers: CONNECTIONS_PER_IP,
+                num_outbound_peers: CONNECTIONS_PER_IP,
+                ip_throttle_duration: Duration::ZERO,
+                ..Default::default()
+            },
+            protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(6, 12, 4, 2, false, true, true)),
+            // Above the largest message by what gossipsub's signature and framing take.
+            pubsub_max_size: byte_size(MAX_PART_MESSAGE + 4096),
+            pubsub_max_size_per_topic: PubSubMaxSizePerTopic {
+                consensus: Some(byte_size(MAX_CONSENSUS_MESSAGE)),
+                proposal_parts: Some(byte_size(MAX_PART_MESSAGE)),
+                liveness: Some(byte_size(MAX_LIVENESS_MESSAGE)),
+            },
+            rpc_max_size: byte_size(MAX_SYNC_RESPONSE),
+            // Nodes of another ledger are turned away when they identify themselves.
+            protocol_names: ProtocolNames {
+                consensus: format!("/hanse/consensus/1/{}", hex::encode(&self.ledger[..16])),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        Config {
+            moniker: self.address().to_string(),
+            consensus: ConsensusConfig {
+                p2p,
+                value_payload: ValuePayload::ProposalAndParts,
+                ..Default::default()
+            },
+            value_sync: ValueSyncConfig {
+                status_update_interval: Duration::from_secs(1),
+                request_timeout: Duration::from_secs(5),
+                max_request_size: byte_size(MAX_SMALL_MESSAGE),
+                max_response_size: byte_size(MAX_SYNC_RESPONSE),
+                batch_size: 20,
+                ..Default::default()
+            },
+        }
+    }
+}
+
+/// The configuration's size type, which its crate does not export.
+fn byte_size<T: FromStr<Err: std::fmt::Debug>>(bytes: usize) -> T {
+    bytes.to_string().parse().expect("a number is a size in bytes")
+}
+
+fn multiaddr(address: SocketAddr) -> Multiaddr {
+    Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
+}
+
+#[derive(Clone)]
+struct Config {
+    moniker: String,
+    consensus: ConsensusConfig,
+    value_sync: ValueSyncConfig,
+}
+
+impl NodeConfig for Config {
+    fn moniker(&self) -> &str {
+        &self.moniker
+    }
+
+    fn consensus(&self) -> &ConsensusConfig {
+        &self.consensus
+    }
+
+    fn consensus_mut(&mut self) -> &mut ConsensusConfig {
+        &mut self.consensus
+    }
+
+    fn value_sync(&self) -> &ValueSyncConfig {
+        &self.value_sync
+    }
+
+    fn value_sync_mut(&mut self) -> &mut ValueSyncConfig {
+        &mut self.value_sync
+    }
+}
+
+/// The running engine.
+pub struct Engine(EngineHandle);
+
+impl Engine {
+    /// Starts the engine. Blocks that its write-ahead log holds are put into `blocks`.
+    ///
+    /// # Errors
+    /// The engine's own account of why it can't start, most likely that the write-ahead log is locked.
+    pub async fn start(
+        settings: &EngineSettings,
+        peers: &Peers,
+        blocks: BlockPool,
+    ) -> Result<(Self, Channels<LedgerContext>), String> {
+        let config = settings.config(peers);
+        let address = settings.address();
+        let signer = Signer::new(settings.ledger, settings.key.signing_key());
+        let keypair = peers::keypair(&settings.key);
+        let peer = keypair.public().to_peer_id().to_bytes();
+        let proof = signer
+            .sign_validator_proof(settings.key.public_key().to_vec(), peer)
+            .await
+            .map_err(|error| error.to_string())?;
+        let proof = WireCodec.encode(&proof).map_err(|error| error.to_string())?;
+        let identity = NetworkIdentity::new_validator(config.moniker.clone(), keypair, address.to_string(), proof);
+        let (channels, handle) = EngineBuilder::new(LedgerContext, config)
+            .with_default_wal(WalContext::new(settings.wal.clone(), WalCodec::new(blocks)))
+            .with_default_network(NetworkContext::new(identity, WireCodec))
+            .with_default_sync(SyncContext::new(WireCodec))
+            .with_default_consensus(ConsensusContext::new_validator(
+                address,
+                Box::new(Verifier::new(settings.ledger)),
+                Box::new(signer),
+            ))
+            .with_default_request(RequestContext::new(16))
+            .build()
+            .await
+            .map_err(|report| format!("{report:#}"))?;
+        Ok((Self(handle), channels))
+    }
+
+    /// Stops all actors: the log is closed and the port is free when this returns. Drop the channels first, so that no
+    /// actor waits for an answer.
+    pub async fn stop(self) {
+        let cell = self.0.actor.get_cell();
+        cell.stop_children_and_wait(Some("the node stops".into()), Some(STOP_DEADLINE))
+            .await;
+        self.0.actor.stop(None);
+        if tokio::time::timeout(STOP_DEADLINE, self.0.handle).await.is_err() {
+            tracing::warn!("the consensus engine did not stop in time");
+        }
+    }
+
+    /// After its channels have closed: whether the engine keeps itself stopped because it could not trust its
+    /// write-ahead log. It must then not be restarted, or it might contradict its own votes.
+    pub async fn hangs_for_safety(&mut self) -> bool {
+        tokio::time::timeout(Duration::from_secs(2), &mut self.0.handle)
+            .await
+            .is_err()
+    }
+}

@@ -1,0 +1,44 @@
+//! Consensus: orders opaque blocks with Malachite, a Tendermint BFT engine.
+//!
+//! **Promise.** While more than two thirds of the validators are up and connected, what waits in any node's mempool is
+//! decided within milliseconds; an idle chain makes one block every heartbeat. All nodes commit the same blocks in the
+//! same order as long as less than a third of the validators lie. A node killed at any moment continues where it was and
+//! never contradicts what it signed: the engine's write-ahead log is flushed before anything is sent.
+//!
+//! **What the caller must do.** Provide an [`Application`](crate::application::Application) whose `commit` is durable when
+//! it returns; start one node for each validator key; watch [`ConsensusStatus::halted`]: a node that halts does so because
+//! going on would be wrong, and its operator has to find out why.
+//!
+//! **How it works.** [`service`] starts the engine and an application loop ([`app`], with [`proposals`] and
+//! [`decisions`]) that answers it. Votes and proposals carry block ids only; blocks travel once, in parts ([`value`],
+//! [`assembly`]). When the next height starts is decided in [`pace`]. Transactions are gossiped on the topic of the block
+//! parts, so there is one network only. Everything that decides something is a pure module of its own: [`proposer`],
+//! [`pace`], [`gate`], [`assembly`], [`watchdog`].
+
+mod app;
+mod assembly;
+mod blocks;
+mod certificate;
+mod codec;
+#[cfg(test)]
+mod codec_tests;
+mod context;
+mod decisions;
+mod engine;
+mod gate;
+mod pace;
+mod peers;
+mod proposals;
+mod proposer;
+mod service;
+mod signing;
+mod status;
+mod twin;
+mod validators;
+mod value;
+mod vote;
+mod watchdog;
+
+pub use service::{Consensus, ConsensusConfig, ConsensusStartError};
+pub use status::ConsensusStatus;
+pub use value::MAX_BLOCK_BYTES;

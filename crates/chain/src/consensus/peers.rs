@@ -1,0 +1,167 @@
+//! Where the other validators are, and which libp2p peer is which validator.
+//!
+//! A node's libp2p identity is its validator key, so peer ids follow from the validator set: connections to anybody else
+//! are refused, and a message's publisher is a validator or is ignored.
+
+use std::collections::{BTreeSet, HashMap};
+
+use libp2p::identity::{Keypair, PublicKey, ed25519};
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+use super::context::ValidatorAddress;
+use crate::application::{HeightRules, Validator};
+use crate::key::ValidatorKey;
+
+/// Why a validator can't be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum BadAddress {
+    /// Not a multiaddr.
+    #[error("{address:?} is not a multiaddr: {source}")]
+    Syntax {
+        /// What the contract says.
+        address: String,
+        /// What is wrong with it.
+        source: libp2p::multiaddr::Error,
+    },
+    /// The engine speaks TCP.
+    #[error("{0} is not of the form /ip4/…/tcp/…, /ip6/…/tcp/… or /dns4/…/tcp/…")]
+    Transport(Multiaddr),
+    /// Not a public key.
+    #[error("the validator key is not an Ed25519 public key")]
+    Key,
+}
+
+/// The libp2p key pair of a validator's node.
+pub fn keypair(key: &ValidatorKey) -> Keypair {
+    Keypair::ed25519_from_bytes(*key.seed()).expect("any 32 bytes are an Ed25519 seed")
+}
+
+/// The libp2p peer id of the validator with this key.
+pub fn peer_id(key: &[u8; 32]) -> Result<PeerId, BadAddress> {
+    let key = ed25519::PublicKey::try_from_bytes(key).map_err(|_| BadAddress::Key)?;
+    Ok(PublicKey::from(key).to_peer_id())
+}
+
+/// The address at which to dial a validator, with its peer id at the end so that nobody else can answer.
+pub fn dial_address(validator: &Validator) -> Result<Multiaddr, BadAddress> {
+    let address = transport_address(&validator.consensus_address)?;
+    Ok(address.with(Protocol::P2p(peer_id(&validator.key)?)))
+}
+
+/// Parses a consensus address and drops a peer id at its end.
+pub fn transport_address(address: &str) -> Result<Multiaddr, BadAddress> {
+    let mut parsed: Multiaddr = address.parse().map_err(|source| BadAddress::Syntax {
+        address: address.into(),
+        source,
+    })?;
+    if matches!(parsed.iter().last(), Some(Protocol::P2p(_))) {
+        parsed.pop();
+    }
+    let mut protocols = parsed.iter();
+    let host = matches!(
+        protocols.next(),
+        Some(Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_))
+    );
+    if !host || !matches!(protocols.next(), Some(Protocol::Tcp(_))) || protocols.next().is_some() {
+        return Err(BadAddress::Transport(parsed));
+    }
+    Ok(parsed)
+}
+
+/// The peers of one height.
+#[derive(Debug, Clone, Default)]
+pub struct Peers {
+    by_peer: HashMap<PeerId, ValidatorAddress>,
+    addresses: BTreeSet<Multiaddr>,
+}
+
+impl Peers {
+    /// The validators other than `own_key` and the `additional` addresses. An address that can't be dialed is skipped with a
+    /// warning: its owner may still dial this node.
+    pub fn new(rules: &HeightRules, own_key: &[u8; 32], additional: &[Multiaddr]) -> Self {
+        let mut peers = Self {
+            addresses: additional.iter().cloned().collect(),
+            ..Self::default()
+        };
+        for validator in rules.validators.iter().filter(|validator| validator.key != *own_key) {
+            let Ok(id) = peer_id(&validator.key) else { continue };
+            peers.by_peer.insert(id, ValidatorAddress::of_key(&validator.key));
+            match dial_address(validator) {
+                Ok(address) => {
+                    peers.addresses.insert(address);
+                }
+                Err(error) => {
+                    tracing::warn!(account = %validator.account, %error, "a validator's consensus address can't be dialed");
+                    // The bare identity lets its node in.
+                    peers.addresses.insert(Multiaddr::empty().with(Protocol::P2p(id)));
+                }
+            }
+        }
+        peers
+    }
+
+    /// How many other validators there are.
+    pub fn validators(&self) -> usize {
+        self.by_peer.len()
+    }
+
+    /// The validator behind a peer id in its byte form.
+    pub fn validator(&self, peer: &[u8]) -> Option<ValidatorAddress> {
+        self.by_peer.get(&PeerId::from_bytes(peer).ok()?).copied()
+    }
+
+    /// How many other validators are among these connected peers.
+    pub fn connected<'a>(&self, peers: impl Iterator<Item = &'a PeerId>) -> usize {
+        peers.filter(|peer| self.by_peer.contains_key(peer)).count()
+    }
+
+    /// All addresses to dial.
+    pub fn addresses(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.addresses.iter()
+    }
+
+    /// What to add to and to remove from the engine's peers to get from `self` to `next`.
+    pub fn changes_to(&self, next: &Self) -> (Vec<Multiaddr>, Vec<Multiaddr>) {
+        let difference = |a: &Self, b: &Self| a.addresses.difference(&b.addresses).cloned().collect();
+        (difference(next, self), difference(self, next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_peer_id_of_a_validator_is_that_of_its_node() {
+        let key = ValidatorKey::generate();
+        assert_eq!(peer_id(&key.public_key()).unwrap(), keypair(&key).public().to_peer_id());
+    }
+
+    #[test]
+    fn consensus_addresses_are_tcp_multiaddrs() {
+        for good in [
+            "/ip4/192.0.2.1/tcp/26656",
+            "/ip6/2001:db8::1/tcp/1",
+            "/dns4/node.example/tcp/26656",
+        ] {
+            assert_eq!(transport_address(good).unwrap().to_string(), good);
+        }
+        let id = peer_id(&ValidatorKey::generate().public_key()).unwrap();
+        let with_id = format!("/ip4/192.0.2.1/tcp/26656/p2p/{id}");
+        assert_eq!(
+            transport_address(&with_id).unwrap().to_string(),
+            "/ip4/192.0.2.1/tcp/26656"
+        );
+        for bad in [
+            "",
+            "192.0.2.1:26656",
+            "/ip4/192.0.2.1",
+            "/ip4/192.0.2.1/udp/1/quic-v1",
+            "/ip4/192.0.2.1/tcp/1/ws",
+        ] {
+            assert!(transport_address(bad).is_err(), "{bad}");
+        }
+    }
+}

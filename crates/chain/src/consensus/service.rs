@@ -1,0 +1,271 @@
+//! Consensus as a running service: starts the engine, watches over it, restarts it, stops it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy::primitives::{B256, Bytes};
+use libp2p::Multiaddr;
+use malachitebft_app_channel::Channels;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::app::{App, Exit, blocking};
+use super::blocks::BlockPool;
+use super::context::LedgerContext;
+use super::engine::{Engine, EngineSettings};
+use super::peers::{self, Peers};
+use super::status::ConsensusStatus;
+use super::twin;
+use super::validators::ValidatorSet;
+use super::watchdog::Watchdog;
+use crate::application::{Application, Halt, HeightRules};
+use crate::key::ValidatorKey;
+
+/// Messages of gossiped transactions that wait for the mempool.
+const INCOMING: usize = 64;
+
+/// Between the death of an engine and its restart.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long to wait for the port after the engine has stopped.
+const PORT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What consensus needs to know beyond the application.
+#[derive(Debug, Clone)]
+pub struct ConsensusConfig {
+    /// Hash of the genesis block.
+    pub ledger: B256,
+    /// This validator's key.
+    pub key: ValidatorKey,
+    /// Where to take connections of other validators.
+    pub listen: SocketAddr,
+    /// Folder of the write-ahead log.
+    pub folder: PathBuf,
+    /// Peers beside the validators (multiaddrs that end in `/p2p/<peer id>`): nodes that are to become validators and
+    /// catch up before.
+    pub additional_peers: Vec<Multiaddr>,
+}
+
+/// Why consensus did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusStartError {
+    /// The port is in use.
+    #[error(
+        "the consensus address {address} can't be used ({source}); stop the program that holds it, or choose another port"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// Another node signs with this key.
+    #[error(
+        "another node already runs with this validator key and answers at {0}. Two nodes with one key would sign \
+         contradicting votes: stop the other node, or give this one its own key and have it admitted as a member"
+    )]
+    DuplicateKey(Multiaddr),
+    /// The ledger can't go on.
+    #[error(transparent)]
+    Ledger(#[from] Halt),
+    /// The engine refused.
+    #[error("the consensus engine did not start: {0}")]
+    Engine(String),
+}
+
+/// What lives on while engines come and go.
+pub(super) struct Shared {
+    pub(super) application: Arc<dyn Application>,
+    pub(super) settings: EngineSettings,
+    pub(super) additional_peers: Vec<Multiaddr>,
+    pub(super) status: watch::Sender<ConsensusStatus>,
+    pub(super) outgoing: Option<mpsc::Receiver<Bytes>>,
+    pub(super) incoming: mpsc::Sender<Vec<Bytes>>,
+    pub(super) watchdog: Watchdog,
+}
+
+/// The running service. Dropping it stops consensus, [`Self::shutdown`] also waits until it has stopped.
+#[derive(Debug)]
+pub struct Consensus {
+    status: watch::Receiver<ConsensusStatus>,
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Consensus {
+    /// Starts to decide blocks for `application`. Returns when the engine runs, not when peers are connected.
+    ///
+    /// # Errors
+    /// See [`ConsensusStartError`].
+    pub async fn start(
+        config: ConsensusConfig,
+        application: Arc<dyn Application>,
+    ) -> Result<Self, ConsensusStartError> {
+        let (tip, rules) = blocking(&application, |app| app.rules().map(|rules| (app.tip(), rules))).await??;
+        let set = ValidatorSet::from_rules(&rules)?;
+        refuse_twin(&rules, &config.key).await?;
+        check_port(config.listen)?;
+        let settings = EngineSettings {
+            ledger: config.ledger,
+            key: config.key,
+            listen: config.listen,
+            wal: config.folder.join("consensus.wal"),
+        };
+        let (status, watch) = watch::channel(ConsensusStatus {
+            height: tip.height,
+            hash: tip.hash,
+            last_block: None,
+            validators: set.as_slice().len(),
+            connected: usize::from(set.contains(&settings.address())),
+            quorum: set.quorum(),
+            is_validator: set.contains(&settings.address()),
+            engine_restarts: 0,
+            halted: None,
+        });
+        let (incoming, received) = mpsc::channel(INCOMING);
+        tokio::spawn(hand_over(received, application.clone()));
+        let shared = Shared {
+            outgoing: application.outgoing_transactions(),
+            watchdog: Watchdog::new(tip.height, Instant::now()),
+            additional_peers: config.additional_peers,
+            application,
+            settings,
+            status,
+            incoming,
+        };
+        let first = start_engine(&shared).await.map_err(ConsensusStartError::Engine)?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(supervise(shared, first, stop.clone()));
+        Ok(Self {
+            status: watch,
+            stop,
+            task: Some(task),
+        })
+    }
+
+    /// How consensus stands; changes can be awaited.
+    pub fn status(&self) -> watch::Receiver<ConsensusStatus> {
+        self.status.clone()
+    }
+
+    /// Stops the engine and waits until its port and its log are free.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take()
+            && task.await.is_err()
+        {
+            tracing::error!("the consensus task failed while stopping");
+        }
+    }
+}
+
+impl Drop for Consensus {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+type Running = (Engine, Channels<LedgerContext>, BlockPool, Peers);
+
+async fn start_engine(shared: &Shared) -> Result<Running, String> {
+    let rules = blocking(&shared.application, |app| app.rules())
+        .await
+        .and_then(|rules| rules);
+    let rules = rules.map_err(|halt| halt.0)?;
+    let peers = Peers::new(&rules, &shared.settings.key.public_key(), &shared.additional_peers);
+    let blocks = BlockPool::default();
+    let (engine, channels) = Engine::start(&shared.settings, &peers, blocks.clone()).await?;
+    Ok((engine, channels, blocks, peers))
+}
+
+async fn supervise(mut shared: Shared, first: Running, stop: CancellationToken) {
+    let mut running = Some(first);
+    while let Some((mut engine, channels, blocks, peers)) = running.take() {
+        let exit = match App::new(&mut shared, channels, blocks, peers).await {
+            Ok(app) => app.run(&stop).await,
+            Err(halt) => Exit::Halted(halt),
+        };
+        let exit = match exit {
+            Exit::EngineDied if engine.hangs_for_safety().await => Exit::Halted(Halt(
+                "the consensus write-ahead log could not be written or read. Check the disk; the log says more. \
+                 If the log itself is damaged, this node must not vote again for the height it stopped at"
+                    .into(),
+            )),
+            exit => exit,
+        };
+        engine.stop().await;
+        port_released(shared.settings.listen).await;
+        match exit {
+            Exit::Shutdown => return,
+            Exit::Halted(halt) => {
+                tracing::error!(%halt, "consensus halted");
+                shared.status.send_modify(|status| status.halted = Some(halt.0));
+                return;
+            }
+            Exit::EngineDied => tracing::warn!("the consensus engine died; restarting it"),
+            Exit::Stalled => {
+                tracing::warn!("the height stands still although a quorum is connected; restarting the engine")
+            }
+        }
+        shared.status.send_modify(|status| status.engine_restarts += 1);
+        running = restart(&shared, &stop).await;
+    }
+}
+
+async fn restart(shared: &Shared, stop: &CancellationToken) -> Option<Running> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(RESTART_PAUSE) => {}
+        }
+        match start_engine(shared).await {
+            Ok(running) => return Some(running),
+            Err(error) => tracing::warn!(%error, "the consensus engine did not start again; trying on"),
+        }
+    }
+}
+
+/// Passes gossiped transactions to the mempool, one message at a time.
+async fn hand_over(mut received: mpsc::Receiver<Vec<Bytes>>, application: Arc<dyn Application>) {
+    while let Some(transactions) = received.recv().await {
+        if let Err(halt) = blocking(&application, move |app| app.receive_transactions(transactions)).await {
+            tracing::error!(%halt, "the mempool failed on gossiped transactions");
+        }
+    }
+}
+
+async fn refuse_twin(rules: &HeightRules, key: &ValidatorKey) -> Result<(), ConsensusStartError> {
+    let own = key.public_key();
+    let Some(registered) = rules.validators.iter().find(|validator| validator.key == own) else {
+        return Ok(());
+    };
+    let Ok(address) = peers::transport_address(&registered.consensus_address) else {
+        return Ok(());
+    };
+    if twin::who_answers(address.clone()).await == peers::peer_id(&own).ok() {
+        return Err(ConsensusStartError::DuplicateKey(address));
+    }
+    Ok(())
+}
+
+/// Waits until the operating system has taken the port back, which may be a moment after the engine has let go of it.
+async fn port_released(address: SocketAddr) {
+    let deadline = Instant::now() + PORT_DEADLINE;
+    while let Err(error) = check_port(address) {
+        if Instant::now() >= deadline {
+            tracing::warn!(%error, "the consensus port is still in use after the engine has stopped");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The engine would go on without a listener, and several processes could listen on one port.
+fn check_port(address: SocketAddr) -> Result<(), ConsensusStartError> {
+    TcpListener::bind(address)
+        .map(drop)
+        .map_err(|source| ConsensusStartError::Listen { address, source })
+}

@@ -1,0 +1,35 @@
+//! What can be seen of consensus from outside, at no cost.
+
+use std::time::SystemTime;
+
+use alloy::primitives::B256;
+
+/// How the node stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsensusStatus {
+    /// Height of the newest committed block.
+    pub height: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// When this node committed it; `None` until it commits one.
+    pub last_block: Option<SystemTime>,
+    /// Validators of the next height.
+    pub validators: usize,
+    /// How many of them this node can talk to, itself included if it is one.
+    pub connected: usize,
+    /// How many of them must be connected for a block to be decided.
+    pub quorum: usize,
+    /// Whether this node is one of them.
+    pub is_validator: bool,
+    /// How often the engine was restarted because it had gone silent or had died.
+    pub engine_restarts: u32,
+    /// Why the node takes no further part in consensus, if so. Only its operator can change that.
+    pub halted: Option<String>,
+}
+
+impl ConsensusStatus {
+    /// Whether blocks can be decided now, as far as this node sees.
+    pub fn has_quorum(&self) -> bool {
+        self.halted.is_none() && self.connected >= self.quorum
+    }
+}

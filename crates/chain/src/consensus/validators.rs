@@ -1,0 +1,180 @@
+//! The validator set of a height, in the order of the Consortium contract, each validator with one vote.
+
+use alloy::primitives::Address;
+use malachitebft_core_types::{LinearTimeouts, ValidatorSet as _};
+use malachitebft_signing_ed25519::PublicKey;
+use std::time::Duration;
+
+use super::context::{LedgerContext, ValidatorAddress};
+use crate::application::{Halt, HeightRules};
+use crate::genesis::ConsensusParameters;
+
+/// One validator as consensus sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsensusValidator {
+    address: ValidatorAddress,
+    key: PublicKey,
+    account: Address,
+}
+
+impl ConsensusValidator {
+    /// The ledger account of this validator.
+    pub fn account(&self) -> Address {
+        self.account
+    }
+}
+
+impl malachitebft_core_types::Validator<LedgerContext> for ConsensusValidator {
+    fn address(&self) -> &ValidatorAddress {
+        &self.address
+    }
+
+    fn public_key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    fn voting_power(&self) -> u64 {
+        1
+    }
+}
+
+/// The validators of one height.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidatorSet(Vec<ConsensusValidator>);
+
+impl ValidatorSet {
+    /// Builds the set from what the contract says.
+    ///
+    /// # Errors
+    /// Consensus can't go on with an empty set, a key that is no Ed25519 point, or one key held by two members.
+    pub fn from_rules(rules: &HeightRules) -> Result<Self, Halt> {
+        let mut set: Vec<ConsensusValidator> = Vec::with_capacity(rules.validators.len());
+        for validator in &rules.validators {
+            let key = PublicKey::from_bytes(validator.key).map_err(|_| {
+                Halt(format!(
+                    "the validator key of {} is not an Ed25519 public key",
+                    validator.account
+                ))
+            })?;
+            let address = ValidatorAddress::of_key(&validator.key);
+            if set.iter().any(|other| other.address == address) {
+                return Err(Halt(format!(
+                    "two members hold the validator key of {}",
+                    validator.account
+                )));
+            }
+            set.push(ConsensusValidator {
+                address,
+                key,
+                account: validator.account,
+            });
+        }
+        if set.is_empty() {
+            return Err(Halt("the consortium has no member that could validate".into()));
+        }
+        Ok(Self(set))
+    }
+
+    /// The validators in the contract's order.
+    pub fn as_slice(&self) -> &[ConsensusValidator] {
+        &self.0
+    }
+
+    /// How many of these validators must be reachable, this node included, for a block to be decided: more than two
+    /// thirds.
+    pub fn quorum(&self) -> usize {
+        self.0.len() * 2 / 3 + 1
+    }
+
+    /// Whether this address is in the set.
+    pub fn contains(&self, address: &ValidatorAddress) -> bool {
+        self.get_by_address(address).is_some()
+    }
+}
+
+impl malachitebft_core_types::ValidatorSet<LedgerContext> for ValidatorSet {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn total_voting_power(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn get_by_address(&self, address: &ValidatorAddress) -> Option<&ConsensusValidator> {
+        self.0.iter().find(|validator| validator.address == *address)
+    }
+
+    fn get_by_index(&self, index: usize) -> Option<&ConsensusValidator> {
+        self.0.get(index)
+    }
+}
+
+/// The engine's timeouts from the contract's.
+///
+/// Round timeouts grow without the ledger's doing, up to five times the first: a quorum that returns after an outage
+/// finds rounds short enough to be useful at once.
+pub fn timeouts(parameters: &ConsensusParameters) -> LinearTimeouts {
+    let ms = |ms: u32| Duration::from_millis(u64::from(ms));
+    let (propose, vote) = (ms(parameters.propose_ms), ms(parameters.vote_ms));
+    LinearTimeouts {
+        propose,
+        propose_delta: ms(parameters.propose_delta_ms),
+        prevote: vote,
+        prevote_delta: ms(parameters.vote_delta_ms),
+        precommit: vote,
+        precommit_delta: ms(parameters.vote_delta_ms),
+        rebroadcast: (propose + 2 * vote).max(Duration::from_secs(1)),
+        max_timeout: 5 * (propose + vote),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::application::Validator;
+    use crate::key::ValidatorKey;
+
+    fn rules(validators: Vec<[u8; 32]>) -> HeightRules {
+        HeightRules {
+            validators: validators
+                .into_iter()
+                .map(|key| Validator {
+                    account: Address::ZERO,
+                    key,
+                    consensus_address: String::new(),
+                })
+                .collect(),
+            parameters: ConsensusParameters {
+                propose_ms: 400,
+                propose_delta_ms: 300,
+                vote_ms: 200,
+                vote_delta_ms: 150,
+                heartbeat_ms: 5000,
+            },
+        }
+    }
+
+    #[test]
+    fn quorum_is_more_than_two_thirds() {
+        for (members, quorum) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (6, 5), (7, 5), (10, 7)] {
+            let keys = (0..members).map(|_| ValidatorKey::generate().public_key()).collect();
+            assert_eq!(
+                ValidatorSet::from_rules(&rules(keys)).unwrap().quorum(),
+                quorum,
+                "{members} members"
+            );
+        }
+    }
+
+    #[test]
+    fn a_set_that_consensus_cannot_use_halts_it() {
+        let key = ValidatorKey::generate().public_key();
+        assert!(ValidatorSet::from_rules(&rules(vec![])).is_err());
+        assert!(ValidatorSet::from_rules(&rules(vec![key, key])).is_err());
+        let mut not_a_point = [1; 32];
+        not_a_point[31] = 0;
+        assert!(ValidatorSet::from_rules(&rules(vec![not_a_point])).is_err());
+    }
+}
