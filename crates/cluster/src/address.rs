@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Service, ServicePort as KubeServicePort};
 use kube::Api;
 use kube::api::ListParams;
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
 use crate::error::{ClusterError, Permanent};
@@ -26,7 +27,8 @@ pub enum Exposure {
 }
 
 /// A transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
     /// TCP, the default.
     Tcp,
@@ -46,8 +48,9 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// A host: by address or by name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A host: by address or by name. Serialises as text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
 pub enum Host {
     /// An IP address.
     Ip(IpAddr),
@@ -64,15 +67,28 @@ impl fmt::Display for Host {
     }
 }
 
+impl From<String> for Host {
+    /// What is no IP address is a name.
+    fn from(text: String) -> Self {
+        text.parse().map_or(Self::Name(text), Self::Ip)
+    }
+}
+
+impl From<Host> for String {
+    fn from(host: Host) -> Self {
+        host.to_string()
+    }
+}
+
 impl Host {
     /// Reads what a cluster reports.
     fn read(text: &str) -> Self {
-        text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Ip)
+        text.to_owned().into()
     }
 }
 
 /// One port of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServicePort {
     /// The port's name, if it has one.
     pub name: Option<String>,
@@ -83,7 +99,7 @@ pub struct ServicePort {
 }
 
 /// Where one Service answers.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServiceAddress {
     /// The Service's name.
     pub service: String,
@@ -243,5 +259,81 @@ fn unexpected(service: &str, message: String) -> Permanent {
     Permanent::Unexpected {
         doing: format!("reading the address of Service \"{service}\""),
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn balanced() -> Service {
+        serde_json::from_value(json!({
+            "metadata": {"name": "s"},
+            "spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"], "ports": [
+                {"name": "frames", "port": 5559, "protocol": "UDP", "nodePort": 30001},
+                {"port": 80}
+            ]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "127.0.0.9"}, {"hostname": "lb.example"}, {"ip": "127.0.0.9"}]}}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_exposure_gives_its_hosts_and_ports() {
+        let nodes = [Host::Name("node-1".to_owned())];
+        for (exposure, hosts, ports) in [
+            (Exposure::LoadBalancer, vec!["127.0.0.9", "lb.example"], vec![5559, 80]),
+            (Exposure::NodePort, vec!["node-1"], vec![30001]),
+            (Exposure::ClusterIp, vec!["10.0.0.1", "fd00::1"], vec![5559, 80]),
+        ] {
+            let found = address("s", &balanced(), exposure, &nodes).unwrap().unwrap();
+            assert_eq!(
+                found.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                hosts,
+                "{exposure:?}"
+            );
+            assert_eq!(
+                found.ports.iter().map(|p| p.port).collect::<Vec<_>>(),
+                ports,
+                "{exposure:?}"
+            );
+            assert_eq!(
+                (found.ports[0].protocol, found.ports[0].name.as_deref()),
+                (Protocol::Udp, Some("frames"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_service_without_such_an_address_gives_none() {
+        let inside: Service = serde_json::from_value(json!({
+            "metadata": {"name": "s"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}
+        }))
+        .unwrap();
+        for exposure in [Exposure::LoadBalancer, Exposure::NodePort, Exposure::ClusterIp] {
+            assert_eq!(address("s", &inside, exposure, &[]).unwrap(), None, "{exposure:?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_from_the_cluster_is_an_error() {
+        for port in [json!({"port": 70000}), json!({"port": 1, "protocol": "ICMP"})] {
+            let mut service = balanced();
+            service.spec.as_mut().unwrap().ports = Some(vec![serde_json::from_value(port).unwrap()]);
+            assert!(address("s", &service, Exposure::LoadBalancer, &[]).is_err());
+        }
+    }
+
+    #[test]
+    fn an_address_reads_back_as_written() {
+        let found = address("s", &balanced(), Exposure::LoadBalancer, &[]).unwrap().unwrap();
+        let text = serde_json::to_string(&found).unwrap();
+        assert!(
+            text.contains(r#""hosts":["127.0.0.9","lb.example"]"#) && text.contains(r#""protocol":"UDP""#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<ServiceAddress>(&text).unwrap(), found);
     }
 }
