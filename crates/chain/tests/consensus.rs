@@ -6,28 +6,14 @@ mod counter;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::Bytes;
-use counter::{Member, PARAMETERS, assert_same_chain, eventually, free_address, league};
-use futures::future::join_all;
+use counter::{
+    ALL_FOUR, Member, PARAMETERS, all_reach, assert_same_chain, eventually, free_address, league, start_all, stop_all,
+};
 use hanse_chain::consensus::ConsensusStartError;
 use hanse_chain::genesis::ConsensusParameters;
 
-const ALL_FOUR: counter::Schedule = |_| vec![0, 1, 2, 3];
-
 fn transaction(number: u64) -> Bytes {
     number.to_be_bytes().to_vec().into()
-}
-
-async fn start_all(members: &mut [Member]) {
-    join_all(members.iter_mut().map(Member::start)).await;
-}
-
-async fn stop_all(members: &mut [Member]) {
-    join_all(members.iter_mut().map(Member::stop)).await;
-}
-
-async fn all_reach(members: &[&Member], height: u64, seconds: u64) {
-    let all_there = || members.iter().all(|member| member.ledger.height() >= height);
-    eventually(&format!("height {height}"), seconds, all_there).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256, Bytes, keccak256};
+use futures::future::join_all;
 use hanse_chain::application::{Application, Decided, Halt, HeightRules, InvalidBlock, Tip, Validator};
 use hanse_chain::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus};
 use hanse_chain::genesis::ConsensusParameters;
@@ -34,8 +35,22 @@ struct State {
     committed_at: Vec<Instant>,
 }
 
+/// What is wrong with a ledger, for the tests of what consensus makes of it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    #[default]
+    None,
+    /// Refuses every proposed block.
+    RefusesBlocks,
+    /// Builds blocks that no other node accepts.
+    BuildsBadBlocks,
+    /// Its state comes out different: the next commit fails.
+    Diverges,
+}
+
 pub struct Counter {
     rules: Rules,
+    fault: Mutex<Fault>,
     state: Mutex<State>,
     waiting: watch::Sender<usize>,
     outgoing: mpsc::Sender<Bytes>,
@@ -49,6 +64,7 @@ impl Counter {
         let (outgoing, receiver) = mpsc::channel(1024);
         Arc::new(Self {
             rules,
+            fault: Mutex::default(),
             state: Mutex::new(State {
                 chain: Vec::new(),
                 mempool: VecDeque::new(),
@@ -59,6 +75,14 @@ impl Counter {
             outgoing,
             outgoing_receiver: Mutex::new(Some(receiver)),
         })
+    }
+
+    pub fn set_fault(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        *self.fault.lock().unwrap() == fault
     }
 
     pub fn rules(&self) -> Rules {
@@ -142,10 +166,15 @@ impl Application for Counter {
     fn build(&self, proposer: Address, now_ms: u64) -> Result<Bytes, Halt> {
         let state = self.lock();
         let tip = Self::tip_of(&state);
+        let parent = if self.has(Fault::BuildsBadBlocks) {
+            B256::ZERO
+        } else {
+            tip.hash
+        };
         let transactions = state.mempool.iter().take(100).cloned().collect();
         let block = Block {
             height: tip.height + 1,
-            parent: tip.hash,
+            parent,
             proposer,
             time_ms: now_ms,
             transactions,
@@ -155,6 +184,9 @@ impl Application for Counter {
 
     fn validate(&self, proposer: Address, block: &[u8], _: u64) -> Result<(), InvalidBlock> {
         let block = Self::decode(block)?;
+        if self.has(Fault::RefusesBlocks) {
+            return Err(InvalidBlock("this ledger refuses blocks".into()));
+        }
         let tip = self.tip();
         if block.height != tip.height + 1 || block.parent != tip.hash {
             return Err(InvalidBlock(format!("block {} does not follow {tip:?}", block.height)));
@@ -171,6 +203,9 @@ impl Application for Counter {
 
     fn commit(&self, bytes: &[u8], certificate: &[u8]) -> Result<Tip, Halt> {
         let block = Self::decode(bytes).map_err(|error| Halt(error.0))?;
+        if self.has(Fault::Diverges) {
+            return Err(Halt("the state root differs".into()));
+        }
         let mut state = self.lock();
         if block.height != state.chain.len() as u64 + 1 {
             return Err(Halt(format!("commit of {} on {}", block.height, state.chain.len())));
@@ -326,4 +361,19 @@ pub fn assert_same_chain(members: &[&Member]) {
     for chain in &chains {
         assert_eq!(chain[..shortest], chains[0][..shortest]);
     }
+}
+
+pub const ALL_FOUR: Schedule = |_| vec![0, 1, 2, 3];
+
+pub async fn start_all(members: &mut [Member]) {
+    join_all(members.iter_mut().map(Member::start)).await;
+}
+
+pub async fn stop_all(members: &mut [Member]) {
+    join_all(members.iter_mut().map(Member::stop)).await;
+}
+
+pub async fn all_reach(members: &[&Member], height: u64, seconds: u64) {
+    let all_there = || members.iter().all(|member| member.ledger.height() >= height);
+    eventually(&format!("height {height}"), seconds, all_there).await;
 }
