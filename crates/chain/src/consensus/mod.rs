@@ -9,11 +9,11 @@
 //! it returns; start one node for each validator key; watch [`ConsensusStatus::halted`]: a node that halts does so because
 //! going on would be wrong, and its operator has to find out why.
 //!
-//! **How it works.** [`service`] starts the engine and an application loop ([`app`], with [`proposals`] and
-//! [`decisions`]) that answers it. Votes and proposals carry block ids only; blocks travel once, in parts ([`value`],
-//! [`assembly`]). When the next height starts is decided in [`pace`]. Transactions are gossiped on the topic of the block
-//! parts, so there is one network only. Everything that decides something is a pure module of its own: [`proposer`],
-//! [`pace`], [`gate`], [`assembly`], [`watchdog`].
+//! **How it works.** `service` starts the engine and an application loop (`app`, with `proposals` and
+//! `decisions`) that answers it. Votes and proposals carry block ids only; blocks travel once, in parts (`value`,
+//! `assembly`). When the next height starts is decided in `pace`. Transactions are gossiped on the topic of the block
+//! parts, so there is one network only. Everything that decides something is a pure module of its own: `proposer`,
+//! `pace`, `gate`, `assembly`, `watchdog`.
 
 mod app;
 mod assembly;
