@@ -7,6 +7,9 @@ use alloy::primitives::{Address, B256, Bytes};
 
 use crate::genesis::ConsensusParameters;
 
+/// The most bytes of an encoded block, so that it fits into one part of 512 KiB with what consensus adds.
+pub const MAX_BLOCK_BYTES: usize = 480 * 1024;
+
 /// The newest committed block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tip {

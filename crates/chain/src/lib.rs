@@ -2,5 +2,9 @@
 
 pub mod application;
 pub mod consensus;
+pub mod execution;
 pub mod genesis;
 pub mod key;
+pub mod ledger;
+pub mod mempool;
+pub mod store;

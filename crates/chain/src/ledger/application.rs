@@ -1,0 +1,236 @@
+//! What the ledger does for consensus.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use alloy::consensus::transaction::Recovered;
+use alloy::consensus::{Block, TxEnvelope};
+use alloy::primitives::{Address, B256, Bytes};
+use tokio::sync::{mpsc, watch};
+
+use super::check::{self, CheckError};
+use super::{Head, Ledger, RECENT_STATES, rules};
+use crate::application::{Application, Decided, Halt, HeightRules, InvalidBlock, MAX_BLOCK_BYTES, Tip};
+use crate::execution::block::{BlockExecution, ExecutedBlock, Inclusion};
+use crate::execution::decode::{DecodedBlock, decode_block};
+use crate::execution::senders;
+use crate::mempool;
+use crate::store::StoreError;
+
+/// Bytes that header and list prefixes can take of a block.
+const HEADER_BYTES: usize = 2048;
+
+/// Gas below which no transaction can start (EIP-2028).
+const LEAST_GAS: u64 = 21_000;
+
+impl Application for Ledger {
+    fn tip(&self) -> Tip {
+        tip_of(&self.head())
+    }
+
+    fn rules(&self) -> Result<HeightRules, Halt> {
+        self.not_halted()?;
+        Ok(self.head().rules().clone())
+    }
+
+    fn build(&self, proposer: Address, now_ms: u64) -> Result<Bytes, Halt> {
+        self.not_halted()?;
+        let head = self.head();
+        let executed = self
+            .assemble(&head, proposer, now_ms)
+            .map_err(|error| self.halt_on(error))?;
+        let encoded = executed.encode();
+        self.executed.put(Arc::new(executed));
+        Ok(encoded)
+    }
+
+    fn validate(&self, proposer: Address, block: &[u8], now_ms: u64) -> Result<(), InvalidBlock> {
+        self.not_halted().map_err(|halt| InvalidBlock(halt.to_string()))?;
+        let block = decode_block(block)?;
+        let head = self.head();
+        let checked = check::follows(&block, &head.snapshot)
+            .and_then(|()| check::timely(&block, &head.snapshot, proposer, now_ms))
+            .and_then(|()| self.executed(&head, &block));
+        match checked {
+            Ok(_) => Ok(()),
+            Err(CheckError::Invalid(invalid)) => Err(invalid),
+            Err(CheckError::Store(error)) => Err(InvalidBlock(self.halt_on(error).to_string())),
+        }
+    }
+
+    fn block_id(&self, block: &[u8]) -> Result<B256, InvalidBlock> {
+        Ok(decode_block(block)?.hash)
+    }
+
+    fn commit(&self, block: &[u8], certificate: &[u8]) -> Result<Tip, Halt> {
+        self.not_halted()?;
+        let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let block = decode_block(block).map_err(|error| self.halt(format!("a decided block is wrong: {error}")))?;
+        let head = self.head();
+        if block.header.number == head.height() && block.hash == head.snapshot.hash() {
+            return Ok(tip_of(&head));
+        }
+        let executed = check::follows(&block, &head.snapshot)
+            .and_then(|()| self.executed(&head, &block))
+            .map_err(|error| match error {
+                CheckError::Invalid(InvalidBlock(reason)) => self.halt(format!(
+                    "block {} was decided, but this node can't agree: {reason}; its state is not that of the others",
+                    block.header.number
+                )),
+                CheckError::Store(error) => self.halt_on(error),
+            })?;
+        self.store
+            .commit(&executed.write(certificate))
+            .map_err(|error| self.halt_on(error))?;
+        let head = self.advance(&head, &executed).map_err(|reason| self.halt(reason))?;
+        Ok(tip_of(&head))
+    }
+
+    fn decided(&self, height: u64) -> Result<Option<Decided>, Halt> {
+        let read = || -> Result<Option<Decided>, StoreError> {
+            let snapshot = self.head().snapshot.clone();
+            let Some(certificate) = snapshot.certificate_at(height)? else {
+                return Ok(None);
+            };
+            let Some(block) = snapshot.block_at(height)? else {
+                return Ok(None);
+            };
+            Ok(Some(Decided {
+                block: Block::rlp_encoded_from_parts(&block.header, &block.body).into(),
+                certificate,
+            }))
+        };
+        read().map_err(|error| self.halt_on(error))
+    }
+
+    fn earliest(&self) -> u64 {
+        1
+    }
+
+    fn waiting(&self) -> watch::Receiver<usize> {
+        self.mempool.waiting()
+    }
+
+    fn receive_transactions(&self, transactions: Vec<Bytes>) {
+        let total = transactions.len();
+        let (encoded, decoded): (Vec<Bytes>, Vec<TxEnvelope>) = transactions
+            .into_iter()
+            .filter_map(|raw| Some((mempool::decode(&self.rules, &raw).ok()?, raw)))
+            .filter(|(transaction, _)| self.mempool.get(transaction.tx_hash()).is_none())
+            .map(|(transaction, raw)| (raw, transaction))
+            .unzip();
+        let recovered: Vec<Option<Recovered<TxEnvelope>>> = senders::recover_each(&decoded, |_| None);
+        let taken = recovered
+            .into_iter()
+            .zip(encoded)
+            .filter_map(|(transaction, encoded)| {
+                let account = |sender| self.head().account(sender);
+                self.mempool.insert(transaction?, encoded, account).ok()
+            })
+            .count();
+        if taken < total {
+            tracing::debug!(total, taken, "transactions from other nodes that were not taken");
+        }
+    }
+
+    fn outgoing_transactions(&self) -> Option<mpsc::Receiver<Bytes>> {
+        self.mempool.outgoing()
+    }
+}
+
+fn tip_of(head: &Head) -> Tip {
+    Tip {
+        height: head.height(),
+        hash: head.snapshot.hash(),
+    }
+}
+
+impl Ledger {
+    /// Fills and executes a block from the mempool.
+    fn assemble(&self, head: &Head, proposer: Address, now_ms: u64) -> Result<ExecutedBlock, StoreError> {
+        let started = Instant::now();
+        // The others execute it too before their propose timeout; what does not fit in the time goes into the next block.
+        let budget = Duration::from_millis(u64::from(head.rules.parameters.propose_ms) / 4);
+        let timestamp = head.snapshot.header().timestamp.max(now_ms / 1000);
+        let mut execution = BlockExecution::start(self.rules, head.snapshot.clone(), timestamp, proposer)?;
+        let mut impossible = Vec::new();
+        let mut skipped = BTreeSet::new();
+        for pooled in self.mempool.best(MAX_BLOCK_BYTES - HEADER_BYTES) {
+            if execution.gas_left() < LEAST_GAS || started.elapsed() > budget {
+                break;
+            }
+            let sender = pooled.transaction.signer();
+            if skipped.contains(&sender) {
+                continue;
+            }
+            match execution.add(pooled.transaction.clone())? {
+                Inclusion::Included => {}
+                Inclusion::NoRoom => drop(skipped.insert(sender)),
+                Inclusion::Invalid(reason) => {
+                    tracing::info!(hash = %pooled.hash(), %sender, reason, "a waiting transaction is impossible now; dropped");
+                    impossible.push(pooled.hash());
+                    skipped.insert(sender);
+                }
+            }
+        }
+        if !impossible.is_empty() {
+            self.mempool.remove(&impossible);
+        }
+        execution.finish()
+    }
+
+    /// What executing a block brings, from the cache or by doing it.
+    fn executed(&self, head: &Head, block: &DecodedBlock) -> Result<Arc<ExecutedBlock>, CheckError> {
+        if let Some(executed) = self.executed.get(block.hash) {
+            return Ok(executed);
+        }
+        let executed = check::execute(self.rules, &head.snapshot, &head.members, &self.mempool, block)?;
+        let executed = Arc::new(executed);
+        self.executed.put(executed.clone());
+        Ok(executed)
+    }
+
+    /// Makes a block that was just committed the head, and tells everybody.
+    fn advance(&self, parent: &Head, executed: &Arc<ExecutedBlock>) -> Result<Arc<Head>, String> {
+        let head = if rules::may_change(&executed.changes) {
+            Self::read_head(&self.store, self.rules)?
+        } else {
+            Head {
+                snapshot: Arc::new(self.store.snapshot().map_err(|error| error.to_string())?),
+                rules: parent.rules.clone(),
+                members: parent.members.clone(),
+            }
+        };
+        if head.snapshot.hash() != executed.hash {
+            return Err("the store does not give back the block that was committed".into());
+        }
+        let head = Arc::new(head);
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head.clone();
+        {
+            let mut recent = self.recent_heads();
+            if recent.len() == RECENT_STATES {
+                recent.pop_front();
+            }
+            recent.push_back(head.clone());
+        }
+        self.executed.clear();
+        self.tell_mempool(parent, &head, executed)
+            .map_err(|error| error.to_string())?;
+        // Nobody listening is no failure.
+        let _ = self.committed.send(executed.clone());
+        Ok(head)
+    }
+
+    fn tell_mempool(&self, parent: &Head, head: &Head, executed: &ExecutedBlock) -> Result<(), StoreError> {
+        let senders: BTreeSet<Address> = executed.senders.iter().copied().collect();
+        let mut nonces = Vec::with_capacity(senders.len());
+        for sender in senders {
+            let account = head.snapshot.account(sender)?.unwrap_or_default();
+            nonces.push((sender, account.nonce));
+        }
+        let changed = parent.members != head.members;
+        self.mempool.committed(nonces, changed.then_some(&head.members[..]));
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! The ledger: store, execution and mempool as one thing that consensus drives and JSON-RPC reads.
+//!
+//! A block is executed once, when it is built or checked, and what that brought is kept until it is committed. Readers get a
+//! [`Head`]: the newest block with its state, which stays as it is while they use it.
+
+mod application;
+mod cache;
+mod check;
+mod rules;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use alloy::consensus::transaction::SignerRecoverable;
+use alloy::primitives::{Address, B256, Bytes};
+use tokio::sync::broadcast;
+
+pub use check::MAX_AHEAD_SECONDS;
+
+use crate::application::{Halt, HeightRules};
+use crate::execution::block::ExecutedBlock;
+use crate::execution::genesis::GenesisBlock;
+use crate::execution::spec::ChainRules;
+use crate::genesis::Genesis;
+use crate::mempool::{self, Account, Limits, Mempool, Rejection};
+use crate::store::{OpenError, Snapshot, Store, StoreError};
+
+use cache::ExecutedCache;
+
+/// Blocks whose state can still be read: the tip and those before it since the node started. Readers that just learnt of
+/// a block find its state even if another one has been committed since.
+pub const RECENT_STATES: usize = 16;
+
+/// Committed blocks that a subscriber may be behind before it is dropped.
+const SUBSCRIBER_LAG: usize = 256;
+
+/// A block with the state it left.
+#[derive(Debug)]
+pub struct Head {
+    snapshot: Arc<Snapshot>,
+    rules: Arc<HeightRules>,
+    members: Arc<Vec<Address>>,
+}
+
+impl Head {
+    /// The store at this block.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Height of the block.
+    pub fn height(&self) -> u64 {
+        self.snapshot.height()
+    }
+
+    /// Validators and timeouts of the next height.
+    pub fn rules(&self) -> &HeightRules {
+        &self.rules
+    }
+
+    /// Whether an account is a member of the consortium.
+    pub fn is_member(&self, account: &Address) -> bool {
+        self.members.contains(account)
+    }
+
+    fn account(&self, sender: Address) -> Result<Account, Rejection> {
+        if !self.is_member(&sender) {
+            return Err(Rejection::NotMember(sender));
+        }
+        let account = self.snapshot.account(sender)?.unwrap_or_default();
+        Ok(Account {
+            nonce: account.nonce,
+            balance: account.balance,
+        })
+    }
+}
+
+/// The ledger of one node.
+#[derive(Debug)]
+pub struct Ledger {
+    store: Store,
+    rules: ChainRules,
+    head: RwLock<Arc<Head>>,
+    recent: Mutex<VecDeque<Arc<Head>>>,
+    executed: ExecutedCache,
+    mempool: Mempool,
+    committing: Mutex<()>,
+    committed: broadcast::Sender<Arc<ExecutedBlock>>,
+    halted: OnceLock<String>,
+}
+
+impl Ledger {
+    /// Opens the ledger in `data_dir`, which is created if it is missing. It must be of this genesis document.
+    pub fn open(data_dir: &Path, genesis: &Genesis) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(data_dir, genesis, Limits::default())
+    }
+
+    /// [`Self::open`] with other bounds of the mempool.
+    pub fn open_with(data_dir: &Path, genesis: &Genesis, limits: Limits) -> Result<Arc<Self>, OpenError> {
+        let block = GenesisBlock::build(genesis)?;
+        let store = Store::open(data_dir, &block.write())?;
+        let rules = ChainRules::from(genesis);
+        let head = Self::read_head(&store, rules).map_err(|reason| OpenError::Damaged {
+            path: data_dir.join(crate::store::FILE_NAME),
+            reason,
+            last_good: None,
+        })?;
+        let head = Arc::new(head);
+        Ok(Arc::new(Self {
+            store,
+            rules,
+            recent: Mutex::new(VecDeque::from([head.clone()])),
+            head: RwLock::new(head),
+            executed: ExecutedCache::default(),
+            mempool: Mempool::new(limits),
+            committing: Mutex::new(()),
+            committed: broadcast::Sender::new(SUBSCRIBER_LAG),
+            halted: OnceLock::new(),
+        }))
+    }
+
+    fn read_head(store: &Store, rules: ChainRules) -> Result<Head, String> {
+        let snapshot = Arc::new(store.snapshot().map_err(|error| error.to_string())?);
+        let height_rules = rules::read(rules, &snapshot).map_err(|error| error.to_string())?;
+        let members = Arc::new(rules::accounts(&height_rules));
+        Ok(Head {
+            snapshot,
+            rules: Arc::new(height_rules),
+            members,
+        })
+    }
+
+    /// What is the same for all blocks.
+    pub fn chain_rules(&self) -> ChainRules {
+        self.rules
+    }
+
+    /// The newest block.
+    pub fn head(&self) -> Arc<Head> {
+        self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The block of this height with its state, if it is one of the [`RECENT_STATES`] newest.
+    pub fn recent(&self, height: u64) -> Option<Arc<Head>> {
+        self.recent_heads().iter().find(|head| head.height() == height).cloned()
+    }
+
+    /// Told of each block right after it was committed. A receiver that is too far behind misses blocks and is told so.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<ExecutedBlock>> {
+        self.committed.subscribe()
+    }
+
+    /// The waiting transactions.
+    pub fn mempool(&self) -> &Mempool {
+        &self.mempool
+    }
+
+    /// Takes an EIP-2718 encoded transaction from a client and offers it to the other nodes. A transaction that waits already is
+    /// offered again: whoever sends it twice has not seen it arrive.
+    pub fn submit(&self, raw: &[u8]) -> Result<B256, Rejection> {
+        let transaction = mempool::decode(&self.rules, raw)?;
+        let hash = *transaction.tx_hash();
+        let transaction = transaction.try_into_recovered().map_err(|_| Rejection::BadSignature)?;
+        let encoded = Bytes::copy_from_slice(raw);
+        self.mempool
+            .insert(transaction, encoded.clone(), |sender| self.head().account(sender))?;
+        self.mempool.pass_on(encoded);
+        Ok(hash)
+    }
+
+    /// Why the ledger stands still, if it does.
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.get().map(String::as_str)
+    }
+
+    fn halt(&self, reason: impl std::fmt::Display) -> Halt {
+        let reason = self.halted.get_or_init(|| reason.to_string());
+        tracing::error!(reason, "the ledger halts");
+        Halt(reason.clone())
+    }
+
+    fn not_halted(&self) -> Result<(), Halt> {
+        match self.halted.get() {
+            Some(reason) => Err(Halt(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn halt_on(&self, error: StoreError) -> Halt {
+        self.halt(error)
+    }
+
+    fn recent_heads(&self) -> MutexGuard<'_, VecDeque<Arc<Head>>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,62 @@
+//! The tables of the store, and what their keys and values are. Integers in composite keys are big-endian, so that byte
+//! order is number order.
+
+use redb::TableDefinition;
+
+/// Name → value: `schema` (u32 LE) and `genesis` (hash of block 0).
+pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+
+/// Height → RLP header. The highest key is the tip.
+pub const HEADERS: TableDefinition<u64, &[u8]> = TableDefinition::new("headers");
+/// Block hash → height.
+pub const HEIGHTS: TableDefinition<&[u8; 32], u64> = TableDefinition::new("heights");
+/// Height → RLP block body. Blocks without transactions have none.
+pub const BODIES: TableDefinition<u64, &[u8]> = TableDefinition::new("bodies");
+/// Height → the senders of the body's transactions, 20 bytes each, so that readers need not recover signatures.
+pub const SENDERS: TableDefinition<u64, &[u8]> = TableDefinition::new("senders");
+/// Height → RLP list of receipts. Blocks without transactions have none.
+pub const RECEIPTS: TableDefinition<u64, &[u8]> = TableDefinition::new("receipts");
+/// Height → the commit certificate of consensus; opaque here.
+pub const CERTIFICATES: TableDefinition<u64, &[u8]> = TableDefinition::new("certificates");
+/// Transaction hash → (height, index in the block).
+pub const TRANSACTIONS: TableDefinition<&[u8; 32], (u64, u32)> = TableDefinition::new("transactions");
+/// (position, value, height): some log of the block has this value there. Position 0 is the address, 1 to 4 are the topics.
+pub const LOGS: TableDefinition<&[u8; 41], ()> = TableDefinition::new("logs");
+
+/// Address → RLP account: nonce, balance, storage root, code hash (the value in the state trie).
+pub const ACCOUNTS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("accounts");
+/// (address, slot) → value, big-endian; no entry is zero.
+pub const STORAGE: TableDefinition<&[u8; 52], &[u8; 32]> = TableDefinition::new("storage");
+/// Code hash → code.
+pub const CODES: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("codes");
+/// (owner, node hash) → RLP trie node. The owner is the hashed address of a storage trie, zero for the state trie.
+/// Tries are kept apart because equal nodes of two tries would else be deleted with the first of them.
+pub const NODES: TableDefinition<&[u8; 64], &[u8]> = TableDefinition::new("nodes");
+
+/// Version of everything above; another one can't be read.
+pub const SCHEMA: u32 = 1;
+
+/// Key of [`STORAGE`].
+pub fn storage_key(address: &[u8; 20], slot: &[u8; 32]) -> [u8; 52] {
+    let mut key = [0; 52];
+    key[..20].copy_from_slice(address);
+    key[20..].copy_from_slice(slot);
+    key
+}
+
+/// Key of [`NODES`].
+pub fn node_key(owner: &[u8; 32], hash: &[u8; 32]) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(owner);
+    key[32..].copy_from_slice(hash);
+    key
+}
+
+/// Key of [`LOGS`].
+pub fn log_key(position: u8, value: &[u8; 32], height: u64) -> [u8; 41] {
+    let mut key = [0; 41];
+    key[0] = position;
+    key[1..33].copy_from_slice(value);
+    key[33..].copy_from_slice(&height.to_be_bytes());
+    key
+}
