@@ -6,38 +6,36 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Preconditions};
-use kube::core::{Expression, Selector};
 use kube::runtime::watcher::Config;
 use kube::{Api, ResourceExt};
 
 use crate::cluster::{Cluster, in_namespace, other_owner};
 use crate::error::{ClusterError, Permanent, classify};
 use crate::follow::{Deadline, Step, follow};
-use crate::manifest::{Kind, Manifest, ObjectRef};
+use crate::manifest::{Kind, Manifest, Object, ObjectRef};
 use crate::owner::{MANAGED_BY, MANAGED_BY_LABEL, Owner};
 
 /// An object that is about to be deleted.
 struct Doomed {
     reference: ObjectRef,
     uid: Option<String>,
-    /// The labels that its pods have, if it has pods.
-    pods: Option<Selector>,
 }
 
 impl Doomed {
     fn new(kind: Kind, object: &DynamicObject) -> Self {
-        let labels = object.data.pointer("/spec/selector/matchLabels");
-        let labels: Option<BTreeMap<String, String>> = labels.and_then(|l| serde_json::from_value(l.clone()).ok());
-        let pods = labels
-            .filter(|labels| !labels.is_empty())
-            .map(|labels| labels.into_iter().collect());
-        let reference = ObjectRef::new(kind, object.name_any());
         Self {
-            reference,
+            reference: ObjectRef::new(kind, object.name_any()),
             uid: object.metadata.uid.clone(),
-            pods,
         }
     }
+}
+
+/// Which pods a deletion waits for.
+struct Remains<'a> {
+    /// Label selector of the pods to look at.
+    labels: String,
+    /// Which of them must be gone.
+    are: Box<dyn Fn(&Pod) -> bool + Send + Sync + 'a>,
 }
 
 impl Cluster {
@@ -64,7 +62,14 @@ impl Cluster {
                 doomed.push(Doomed::new(reference.kind, &found));
             }
         }
-        self.delete_all(namespace, doomed, within).await
+        // Not only the pods of what was found: an earlier call may have deleted the rest and not waited long enough.
+        let selectors: Vec<Labels> = manifest.objects().iter().filter_map(pod_labels).collect();
+        let are = move |pod: &Pod| selectors.iter().any(|selector| matches(selector, pod.labels()));
+        let remains = Remains {
+            labels: owner.selector(),
+            are: Box::new(are),
+        };
+        self.delete_all(namespace, doomed, remains, within).await
     }
 
     /// Deletes everything in the namespace that is `owner`'s and not in `keep`: what a newer manifest no longer wants, or
@@ -88,7 +93,12 @@ impl Cluster {
                 doomed.push(candidate);
             }
         }
-        self.delete_all(namespace, doomed, within).await
+        let are = |pod: &Pod| keep.is_none() || pod.metadata.deletion_timestamp.is_some();
+        let remains = Remains {
+            labels: owner.selector(),
+            are: Box::new(are),
+        };
+        self.delete_all(namespace, doomed, remains, within).await
     }
 
     /// Deletes the Deployments and Jobs whose pods' names start with one of the prefixes (`object-detector-` is every pod of
@@ -111,7 +121,7 @@ impl Cluster {
             .owned(namespace, &format!("{MANAGED_BY_LABEL}={MANAGED_BY}"))
             .await?;
         let mut doomed = Vec::new();
-        let mut templates: Vec<BTreeMap<String, String>> = Vec::new();
+        let mut templates: Vec<Labels> = Vec::new();
         for (kind, object) in owned
             .iter()
             .filter(|(kind, _)| matches!(kind, Kind::Deployment | Kind::Job))
@@ -125,12 +135,16 @@ impl Cluster {
         }
         for (kind, object) in owned.iter().filter(|(kind, _)| *kind == Kind::Service) {
             let selector = string_map(object, "/spec/selector");
-            let selects = |labels: &BTreeMap<String, String>| selector.iter().all(|(k, v)| labels.get(k) == Some(v));
-            if !selector.is_empty() && templates.iter().any(selects) {
+            if !selector.is_empty() && templates.iter().any(|labels| matches(&selector, labels)) {
                 doomed.push(Doomed::new(*kind, object));
             }
         }
-        self.delete_all(namespace, doomed, within).await
+        let are = |pod: &Pod| prefixes.iter().any(|prefix| pod.name_any().starts_with(prefix));
+        let remains = Remains {
+            labels: format!("{MANAGED_BY_LABEL}={MANAGED_BY}"),
+            are: Box::new(are),
+        };
+        self.delete_all(namespace, doomed, remains, within).await
     }
 
     /// Every object of a deployable kind with these labels, in order of application.
@@ -160,6 +174,7 @@ impl Cluster {
         &self,
         namespace: &str,
         doomed: Vec<Doomed>,
+        remains: Remains<'_>,
         within: Duration,
     ) -> Result<Vec<ObjectRef>, ClusterError> {
         let deadline = Deadline::after(within);
@@ -171,22 +186,12 @@ impl Cluster {
             self.delete_one(namespace, one).await?;
         }
         for one in &order {
-            let what = in_namespace(&one.reference, namespace);
+            let doing = format!("deleting {}", in_namespace(&one.reference, namespace));
             let api = self.api(namespace, one.reference.kind);
-            self.wait_gone(
-                api,
-                &one.reference.name,
-                one.uid.as_deref(),
-                &format!("deleting {what}"),
-                deadline,
-            )
-            .await?;
+            self.wait_gone(api, &one.reference.name, one.uid.as_deref(), &doing, deadline)
+                .await?;
         }
-        for one in &order {
-            if let Some(pods) = &one.pods {
-                self.wait_pods_gone(namespace, &one.reference, pods, deadline).await?;
-            }
-        }
+        self.wait_pods_gone(namespace, &remains, deadline).await?;
         Ok(doomed.into_iter().map(|d| d.reference).collect())
     }
 
@@ -205,22 +210,24 @@ impl Cluster {
         }
     }
 
-    /// Waits until no pod with these labels is left, even one that was ending on its own.
+    /// Waits until none of these pods is left. Foreground deletion implies it for pods that still have their owner.
     async fn wait_pods_gone(
         &self,
         namespace: &str,
-        of: &ObjectRef,
-        labels: &Selector,
+        remains: &Remains<'_>,
         deadline: Deadline,
     ) -> Result<(), ClusterError> {
-        let doing = format!("waiting for the pods of {} to end", in_namespace(of, namespace));
+        let doing = format!("waiting for deleted pods in namespace \"{namespace}\" to end");
         let api: Api<Pod> = Api::namespaced(self.client().clone(), namespace);
-        let mut selector = labels.clone();
-        selector.extend(Expression::Equal(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned()));
-        let (store, mut steps) = follow(api, Config::default().labels_from(&selector));
+        let (store, mut steps) = follow(api, Config::default().labels(&remains.labels));
         let (mut listed, mut trouble) = (false, None);
         loop {
-            let pending: Vec<String> = store.state().iter().map(|pod| pod.name_any()).collect();
+            let pending: Vec<String> = store
+                .state()
+                .iter()
+                .filter(|pod| (remains.are)(pod))
+                .map(|pod| pod.name_any())
+                .collect();
             if listed && pending.is_empty() {
                 return Ok(());
             }
@@ -240,6 +247,26 @@ impl Cluster {
                 }
             }
         }
+    }
+}
+
+type Labels = BTreeMap<String, String>;
+
+/// Whether a selector of equalities selects these labels.
+fn matches(selector: &Labels, labels: &Labels) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Labels that an object's pods, and no others of its owner, have.
+fn pod_labels(object: &Object) -> Option<Labels> {
+    match object {
+        Object::Deployment(d) => d.spec.selector.match_labels.clone().filter(|labels| !labels.is_empty()),
+        // Set by the Job controller.
+        Object::Job(_) => Some(Labels::from([(
+            "batch.kubernetes.io/job-name".to_owned(),
+            object.name().to_owned(),
+        )])),
+        _ => None,
     }
 }
 

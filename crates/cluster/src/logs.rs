@@ -17,7 +17,7 @@ const MAX_BYTES: i64 = 1 << 20;
 pub enum LogSource<'a> {
     /// All containers of one pod.
     Pod(&'a str),
-    /// All containers of all pods that a Deployment's selector matches.
+    /// All containers of all pods that a Deployment's selector matches, but those that are ending.
     Deployment(&'a str),
 }
 
@@ -68,7 +68,8 @@ impl Cluster {
             }
         };
         let mut logs = Vec::new();
-        for pod in found {
+        let is_asked_for = |pod: &Pod| matches!(source, LogSource::Pod(_)) || pod.metadata.deletion_timestamp.is_none();
+        for pod in found.into_iter().filter(is_asked_for) {
             for container in pod.spec.iter().flat_map(|s| &s.containers) {
                 let lines = self
                     .log(namespace, &pod.name_any(), &container.name, tail, false)

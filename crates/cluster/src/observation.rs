@@ -5,6 +5,7 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
@@ -139,7 +140,7 @@ impl Observation {
                         pods.iter().map(AsRef::as_ref),
                     )
                 });
-                deployment_readiness(found.as_deref(), &own, &events, patience)
+                deployment_readiness(found.as_deref(), &own, &events, patience, Timestamp::now())
             }
             Kind::Job => {
                 let found = self.jobs.find(|j| j.metadata.name.as_deref() == name);

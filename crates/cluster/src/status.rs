@@ -3,6 +3,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
@@ -83,7 +84,7 @@ impl Cluster {
             let (readiness, own) = self.judge(kind, &object, &replica_sets, &pods, &events);
             let state = match readiness {
                 _ if object.metadata.deletion_timestamp.is_some() => State::Ending,
-                Readiness::Ready => State::Ready,
+                Readiness::Ready | Readiness::Settling(_) => State::Ready,
                 Readiness::Waiting(causes) => causes.into_iter().next().map_or(State::Ready, |cause| State::NotReady {
                     reason: cause.reason,
                     message: cause.message,
@@ -115,7 +116,10 @@ impl Cluster {
                     .as_ref()
                     .map(|d| pods_of_deployment(d, replica_sets.iter(), pods.iter()))
                     .unwrap_or_default();
-                (deployment_readiness(typed.as_ref(), &own, events, patience), own)
+                (
+                    deployment_readiness(typed.as_ref(), &own, events, patience, Timestamp::now()),
+                    own,
+                )
             }
             Kind::Job => {
                 let typed: Option<Job> = typed(object);

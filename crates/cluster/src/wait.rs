@@ -41,7 +41,7 @@ impl Cluster {
     }
 
     /// Waits until one Deployment is rolled out, e.g. after [`scale`](Cluster::scale) or
-    /// [`rollout_restart`](Cluster::rollout_restart): its newest version runs in the wanted number and no older pod is left.
+    /// [`rollout_restart`](Cluster::rollout_restart): its newest version runs in the wanted number and older pods are gone or ending.
     ///
     /// # Errors
     /// As [`wait_ready`](Cluster::wait_ready).
@@ -70,7 +70,7 @@ impl Cluster {
                     .iter()
                     .map(|o| (o.clone(), observation.readiness(o, self.patience())))
                     .collect();
-                match watchlist.decide(&seen, now.into_std()) {
+                match watchlist.decide(&seen, self.patience().settle, now.into_std()) {
                     Decision::Ready => {
                         return Ok((
                             Ready {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::jiff::Timestamp;
 
 use super::is_controlled_by;
 use super::patience::Patience;
@@ -17,12 +18,13 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 /// Judges a Deployment by what its controller reports (as `kubectl rollout status` does, and that no old pod is left), and
 /// by its current pods where it is not there yet.
 ///
-/// `pods` are those of the current roll-out, see [`pods_of_deployment`].
+/// `now` is the time by our clock, which need not agree with the cluster's. `pods` are those of the current roll-out, see [`pods_of_deployment`].
 pub(crate) fn readiness(
     deployment: Option<&Deployment>,
     pods: &[&Pod],
     events: &[&Event],
     patience: &Patience,
+    now: Timestamp,
 ) -> Readiness {
     let Some(deployment) = deployment else {
         let cause = Cause::new(
@@ -43,7 +45,12 @@ pub(crate) fn readiness(
     let total = status.replicas.unwrap_or(0);
     let available = status.available_replicas.unwrap_or(0);
     if updated == wanted && total == wanted && available == wanted {
-        return Readiness::Ready;
+        let fresh: Vec<String> = pods.iter().flat_map(|pod| pod::fresh_programs(pod, now)).collect();
+        return if fresh.is_empty() {
+            Readiness::Ready
+        } else {
+            Readiness::Settling(fresh.join(" "))
+        };
     }
 
     let mut causes: Vec<Cause> = pods

@@ -25,6 +25,9 @@ pub struct Patience {
     pub configuration: Duration,
     /// For objects that are not there, e.g. because a cache is behind.
     pub missing: Duration,
+    /// How long programs without a readiness probe must have kept running before they count as up: they are "ready" the
+    /// moment they start, also when they are about to crash. With a readiness probe nothing is added.
+    pub settle: Duration,
 }
 
 impl Default for Patience {
@@ -36,6 +39,7 @@ impl Default for Patience {
             admission: Duration::from_secs(10),
             configuration: Duration::from_secs(8),
             missing: Duration::from_secs(5),
+            settle: Duration::from_secs(1),
         }
     }
 }
@@ -51,44 +55,69 @@ pub(crate) enum Decision {
     GiveUp(ObjectRef, Cause),
 }
 
-/// Remembers since when each cause has lasted.
+/// A cause that was away for less than this has not had a break: kubelets show it between their attempts, but not always
+/// during one.
+const BREAK: Duration = Duration::from_secs(5);
+
+/// Remembers since when each cause has lasted, and each set of fresh programs has run.
 #[derive(Debug, Default)]
 pub(crate) struct Watchlist {
-    since: BTreeMap<(ObjectRef, Reason, String), Instant>,
+    causes: BTreeMap<(ObjectRef, Reason, String), Seen>,
+    settling: BTreeMap<(ObjectRef, String), Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    first: Instant,
+    last: Instant,
 }
 
 impl Watchlist {
     /// Takes note of what is seen now, and decides.
-    pub(crate) fn decide(&mut self, seen: &[(ObjectRef, Readiness)], now: Instant) -> Decision {
-        let mut since = BTreeMap::new();
+    pub(crate) fn decide(&mut self, seen: &[(ObjectRef, Readiness)], settle: Duration, now: Instant) -> Decision {
+        let mut settling = BTreeMap::new();
         let mut next: Option<Instant> = None;
-        let mut waiting = false;
+        let mut look_again = |at: Instant| next = Some(next.map_or(at, |n| n.min(at)));
+        let mut ready = true;
+        self.causes
+            .retain(|_, seen| now.saturating_duration_since(seen.last) < BREAK);
         for (object, readiness) in seen {
-            let Readiness::Waiting(causes) = readiness else {
-                continue;
-            };
-            waiting = true;
-            for cause in causes {
-                let key = (object.clone(), cause.reason, cause.subject.clone());
-                let first = self.since.get(&key).copied().unwrap_or(now);
-                since.insert(key, first);
-                let Some(end) = cause.grace.and_then(|grace| first.checked_add(grace)) else {
-                    continue;
-                };
-                if end <= now {
-                    // That time ran out says little; what kept it from being used says more.
-                    let telling = if cause.reason == Reason::ProgressDeadline {
-                        causes.first()
-                    } else {
-                        None
-                    };
-                    return Decision::GiveUp(object.clone(), telling.unwrap_or(cause).clone());
+            match readiness {
+                Readiness::Ready => {}
+                Readiness::Settling(programs) => {
+                    let key = (object.clone(), programs.clone());
+                    let first = self.settling.get(&key).copied().unwrap_or(now);
+                    settling.insert(key, first);
+                    if first + settle > now {
+                        ready = false;
+                        look_again(first + settle);
+                    }
                 }
-                next = Some(next.map_or(end, |n| n.min(end)));
+                Readiness::Waiting(causes) => {
+                    ready = false;
+                    for cause in causes {
+                        let key = (object.clone(), cause.reason, cause.subject.clone());
+                        let entry = self.causes.entry(key).or_insert(Seen { first: now, last: now });
+                        entry.last = now;
+                        let Some(end) = cause.grace.and_then(|grace| entry.first.checked_add(grace)) else {
+                            continue;
+                        };
+                        if end <= now {
+                            // That time ran out says little; what kept it from being used says more.
+                            let telling = if cause.reason == Reason::ProgressDeadline {
+                                causes.first()
+                            } else {
+                                None
+                            };
+                            return Decision::GiveUp(object.clone(), telling.unwrap_or(cause).clone());
+                        }
+                        look_again(end);
+                    }
+                }
             }
         }
-        self.since = since;
-        if waiting { Decision::Wait(next) } else { Decision::Ready }
+        self.settling = settling;
+        if ready { Decision::Ready } else { Decision::Wait(next) }
     }
 }
 
@@ -96,7 +125,7 @@ impl Watchlist {
 pub(crate) fn most_telling(seen: &[(ObjectRef, Readiness)]) -> Option<(&ObjectRef, &Cause)> {
     seen.iter()
         .filter_map(|(object, readiness)| match readiness {
-            Readiness::Ready => None,
+            Readiness::Ready | Readiness::Settling(_) => None,
             Readiness::Waiting(causes) => causes.iter().min_by_key(|c| c.reason).map(|cause| (object, cause)),
         })
         .min_by_key(|(_, cause)| cause.reason)
@@ -108,52 +137,102 @@ mod tests {
     use super::*;
     use crate::manifest::Kind;
 
+    const SETTLE: Duration = Duration::from_secs(1);
+
     fn seen(reason: Reason, grace: Option<u64>) -> Vec<(ObjectRef, Readiness)> {
         let cause = Cause::new(reason, "main", "m", grace.map(Duration::from_secs));
         vec![(ObjectRef::new(Kind::Deployment, "d"), Readiness::Waiting(vec![cause]))]
     }
 
-    #[test]
-    fn a_cause_is_final_when_it_lasted_its_grace_without_a_break() {
-        let (mut list, t) = (Watchlist::default(), Instant::now());
-        let at = |s| t + Duration::from_secs(s);
-        let trouble = seen(Reason::Unschedulable, Some(10));
-        assert_eq!(list.decide(&trouble, at(0)), Decision::Wait(Some(at(10))));
-        assert_eq!(list.decide(&trouble, at(9)), Decision::Wait(Some(at(10))));
-        assert!(matches!(list.decide(&trouble, at(10)), Decision::GiveUp(..)));
+    fn settling(programs: &str) -> Vec<(ObjectRef, Readiness)> {
+        vec![(
+            ObjectRef::new(Kind::Deployment, "d"),
+            Readiness::Settling(programs.to_owned()),
+        )]
+    }
+
+    /// A clock that starts now, and a list that decides by it.
+    struct Clock(Watchlist, Instant);
+
+    impl Clock {
+        fn new() -> Self {
+            Self(Watchlist::default(), Instant::now())
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.1 + Duration::from_secs(seconds)
+        }
+
+        fn decide(&mut self, seen: &[(ObjectRef, Readiness)], seconds: u64) -> Decision {
+            let now = self.at(seconds);
+            self.0.decide(seen, SETTLE, now)
+        }
     }
 
     #[test]
-    fn a_break_starts_the_grace_anew() {
-        let (mut list, t) = (Watchlist::default(), Instant::now());
-        let at = |s| t + Duration::from_secs(s);
-        list.decide(&seen(Reason::ImagePull, Some(10)), at(0));
-        list.decide(&seen(Reason::Starting, None), at(5));
+    fn a_cause_is_final_when_it_lasted_its_grace_without_a_break() {
+        let mut clock = Clock::new();
+        let trouble = seen(Reason::Unschedulable, Some(10));
+        for seconds in [0, 4, 8] {
+            assert_eq!(clock.decide(&trouble, seconds), Decision::Wait(Some(clock.at(10))));
+        }
+        assert!(matches!(clock.decide(&trouble, 10), Decision::GiveUp(..)));
+    }
+
+    #[test]
+    fn a_break_starts_the_grace_anew_but_a_kubelet_that_tries_again_is_none() {
+        let mut clock = Clock::new();
+        let (trouble, starting) = (seen(Reason::ImagePull, Some(10)), seen(Reason::Starting, None));
+        clock.decide(&trouble, 0);
+        clock.decide(&starting, 3);
         assert_eq!(
-            list.decide(&seen(Reason::ImagePull, Some(10)), at(9)),
-            Decision::Wait(Some(at(19)))
+            clock.decide(&trouble, 4),
+            Decision::Wait(Some(clock.at(10))),
+            "it was away for less than a break"
+        );
+        clock.decide(&starting, 6);
+        assert_eq!(
+            clock.decide(&trouble, 9),
+            Decision::Wait(Some(clock.at(19))),
+            "it was away for five seconds"
         );
     }
 
     #[test]
     fn no_grace_means_at_once_and_none_means_never() {
-        let (mut list, t) = (Watchlist::default(), Instant::now());
         assert!(matches!(
-            list.decide(&seen(Reason::JobFailed, Some(0)), t),
+            Clock::new().decide(&seen(Reason::JobFailed, Some(0)), 0),
             Decision::GiveUp(..)
         ));
-        let late = t + Duration::from_secs(100_000);
+        let mut clock = Clock::new();
+        for seconds in [0, 100_000] {
+            assert_eq!(
+                clock.decide(&seen(Reason::ProbeFailing, None), seconds),
+                Decision::Wait(None)
+            );
+        }
+    }
+
+    #[test]
+    fn programs_without_a_probe_count_when_the_same_ones_have_run_for_a_while() {
+        let mut clock = Clock::new();
+        assert_eq!(clock.decide(&settling("a"), 0), Decision::Wait(Some(clock.at(1))));
         assert_eq!(
-            list.decide(&seen(Reason::ProbeFailing, None), late),
-            Decision::Wait(None)
+            clock.decide(&settling("a restarted"), 1),
+            Decision::Wait(Some(clock.at(2)))
+        );
+        assert_eq!(clock.decide(&settling("a restarted"), 2), Decision::Ready);
+        assert_eq!(
+            Watchlist::default().decide(&settling("a"), Duration::ZERO, Instant::now()),
+            Decision::Ready
         );
     }
 
     #[test]
     fn nothing_to_wait_for_is_ready() {
         let ready = [(ObjectRef::new(Kind::Service, "s"), Readiness::Ready)];
-        assert_eq!(Watchlist::default().decide(&ready, Instant::now()), Decision::Ready);
-        assert_eq!(Watchlist::default().decide(&[], Instant::now()), Decision::Ready);
+        assert_eq!(Clock::new().decide(&ready, 0), Decision::Ready);
+        assert_eq!(Clock::new().decide(&[], 0), Decision::Ready);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod};
+use k8s_openapi::jiff::Timestamp;
 
 use super::patience::Patience;
 use super::verdict::{Cause, Reason};
@@ -223,6 +224,33 @@ fn event_cause(
         )),
         _ => None,
     }
+}
+
+/// Running this long by the cluster's word is proof enough, whatever our clock says: clocks differ by less.
+const PROVEN: Duration = Duration::from_secs(60);
+
+/// The pod's containers that have no readiness probe and started less than a minute ago, each with its run.
+pub(super) fn fresh_programs(pod: &Pod, now: Timestamp) -> Vec<String> {
+    let containers = pod.spec.iter().flat_map(|s| &s.containers);
+    let probed: Vec<&str> = containers
+        .filter(|c| c.readiness_probe.is_some())
+        .map(|c| c.name.as_str())
+        .collect();
+    let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
+    let is_fresh = |status: &&ContainerStatus| {
+        let started = status
+            .state
+            .as_ref()
+            .and_then(|s| s.running.as_ref())
+            .and_then(|r| r.started_at.as_ref());
+        let age = started.map(|t| now.duration_since(t.0).unsigned_abs());
+        !probed.contains(&status.name.as_str()) && age.is_none_or(|age| age < PROVEN)
+    };
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    statuses
+        .filter(is_fresh)
+        .map(|status| format!("{name}/{}#{}", status.name, status.restart_count))
+        .collect()
 }
 
 /// When the event happened last, in whatever field its writer used.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -12,6 +13,10 @@ use super::*;
 
 fn from<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
+}
+
+fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 fn patience() -> Patience {
@@ -59,9 +64,9 @@ fn judge(pods: &[Pod], events: &[Event]) -> Vec<Cause> {
     let deployment = deployment(serde_json::from_str(STARTING).unwrap());
     let pods: Vec<&Pod> = pods.iter().collect();
     let events: Vec<&Event> = events.iter().collect();
-    match deployment_readiness(Some(&deployment), &pods, &events, &patience()) {
-        Readiness::Ready => panic!("not expected to be ready"),
+    match deployment_readiness(Some(&deployment), &pods, &events, &patience(), now()) {
         Readiness::Waiting(causes) => causes,
+        other => panic!("not expected: {other:?}"),
     }
 }
 
@@ -100,7 +105,7 @@ fn a_deployment_is_ready_when_the_wanted_number_of_its_newest_version_is_availab
             "the numbers are those of the previous generation",
         ),
     ] {
-        let readiness = deployment_readiness(Some(&deployment(status)), &[], &[], &patience());
+        let readiness = deployment_readiness(Some(&deployment(status)), &[], &[], &patience(), now());
         assert_eq!(readiness == Readiness::Ready, ready, "{why}: {readiness:?}");
     }
 }
@@ -110,8 +115,40 @@ fn zero_replicas_are_ready_when_none_is_left() {
     let mut none = deployment(json!({}));
     none.spec.replicas = Some(0);
     assert_eq!(
-        deployment_readiness(Some(&none), &[], &[], &patience()),
+        deployment_readiness(Some(&none), &[], &[], &patience(), now()),
         Readiness::Ready
+    );
+}
+
+#[test]
+fn a_program_without_a_probe_that_has_just_started_has_yet_to_prove_itself() {
+    let ready = deployment(json!({"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}));
+    let pod = |probe: Value, started: Timestamp, restarts: i32| -> Pod {
+        from(
+            json!({"metadata": {"name": "d-1"}, "spec": {"containers": [{"name": "main", "readinessProbe": probe}]},
+            "status": {"containerStatuses": [{"name": "main", "image": "i", "imageID": "", "ready": true,
+                "restartCount": restarts, "state": {"running": {"startedAt": started.to_string()}}}]}}),
+        )
+    };
+    let ago = |seconds| now() - Duration::from_secs(seconds);
+    let judge = |pod: Pod| deployment_readiness(Some(&ready), &[&pod], &[], &patience(), now());
+    assert_eq!(
+        judge(pod(json!(null), ago(2), 0)),
+        Readiness::Settling("d-1/main#0".to_owned())
+    );
+    assert_eq!(
+        judge(pod(json!(null), ago(2), 1)),
+        Readiness::Settling("d-1/main#1".to_owned())
+    );
+    assert_eq!(
+        judge(pod(json!(null), ago(90), 0)),
+        Readiness::Ready,
+        "it has run for long"
+    );
+    assert_eq!(
+        judge(pod(json!({"tcpSocket": {"port": 1}}), ago(2), 0)),
+        Readiness::Ready,
+        "its probe vouches for it"
     );
 }
 
@@ -271,7 +308,8 @@ fn the_deployments_own_conditions_count() {
         ),
     ] {
         let status = json!({"replicas": 1, "updatedReplicas": 1, "conditions": [condition]});
-        let Readiness::Waiting(causes) = deployment_readiness(Some(&deployment(status)), &[], &[], &patience()) else {
+        let Readiness::Waiting(causes) = deployment_readiness(Some(&deployment(status)), &[], &[], &patience(), now())
+        else {
             panic!()
         };
         assert_eq!((causes[0].reason, causes[0].grace), (reason, grace), "{causes:?}");
@@ -283,7 +321,8 @@ fn a_condition_of_the_previous_generation_is_no_verdict() {
     let status = json!({"observedGeneration": 2, "conditions": [
         {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
     ]});
-    let Readiness::Waiting(causes) = deployment_readiness(Some(&deployment(status)), &[], &[], &patience()) else {
+    let Readiness::Waiting(causes) = deployment_readiness(Some(&deployment(status)), &[], &[], &patience(), now())
+    else {
         panic!()
     };
     assert_eq!(causes[0].reason, Reason::Starting);
@@ -455,7 +494,7 @@ fn a_service_is_ready_with_the_address_its_type_promises() {
 
 #[test]
 fn what_does_not_exist_is_missing_after_a_grace() {
-    let Readiness::Waiting(causes) = deployment_readiness(None, &[], &[], &patience()) else {
+    let Readiness::Waiting(causes) = deployment_readiness(None, &[], &[], &patience(), now()) else {
         panic!()
     };
     assert_eq!(

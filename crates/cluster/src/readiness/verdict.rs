@@ -135,6 +135,9 @@ impl Cause {
 pub enum Readiness {
     /// As the manifest wants it.
     Ready,
+    /// As the manifest wants it, but some programs without a readiness probe have only just started; the text stands for
+    /// them and changes with each restart. Whether they stay up, only time tells.
+    Settling(String),
     /// Not yet, and why: a cause that is not (or not yet) final. Never empty; the most telling cause comes first.
     Waiting(Vec<Cause>),
 }
