@@ -7,5 +7,4 @@ pub mod genesis;
 pub mod key;
 pub mod ledger;
 pub mod mempool;
-pub mod rpc;
 pub mod store;

@@ -1,7 +1,40 @@
-//! Placeholder.
+//! A Kubernetes API server and process runtime in this process: **a development tool**, for `hanse up` on a machine
+//! without a cluster and for tests. It is not a cluster: no isolation, no TLS, one machine.
+//!
+//! **What it promises.** The part of the Kubernetes API that this project's controllers and `kube` use, with the
+//! semantics of kube-apiserver 1.36: one revision, optimistic locking, list and watch with bookmarks and
+//! `410 Expired`, server-side apply with field ownership, finalizers, owners and garbage collection, namespaces that
+//! end, custom resources with structural schemas, service account tokens and RBAC, and refusals word for word. Recorded
+//! answers of a real server are replayed against it (`tests/transcripts`). What was acknowledged survives `kill -9`.
+//!
+//! **What callers must do.** Use it only through its address, as they would a real cluster: take [`DevCluster::client`]
+//! or [`DevCluster::kubeconfig`]. Call [`DevCluster::shutdown`] before the data folder is used again.
+//!
+//! **Rooms.** `store` (objects, revisions, history, disk), `api` (HTTP, verbs), `admission` (defaults, validation),
+//! `apply` (server-side apply), `patch`, `selector`, `schema`, `crd`, `auth`, `controllers`; `workload` runs pods
+//! as processes and talks to the API through a client only.
 
+mod admission;
+mod api;
+mod apply;
+mod auth;
+mod cluster;
+mod controllers;
+mod crd;
+mod duplicates;
+mod events;
+mod json_text;
+mod object;
+mod patch;
+mod quantity;
+mod resource;
+mod schema;
+mod selector;
+mod status;
+mod store;
 mod workload;
 
+pub use cluster::{DevCluster, DevClusterConfig, StartError};
 pub use workload::{
     AddressRange, Image, ImageError, Images, LogError, LogRange, LogReader, NodeCapacity, RangeError, SUPERVISE,
     Timing, Workload, WorkloadConfig, WorkloadError, supervise_main,

@@ -34,7 +34,7 @@ pub enum RangeError {
 
 impl AddressRange {
     /// The addresses that may be handed out: all but the first (network) and the last (broadcast).
-    fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
+    pub(crate) fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
         let first = u32::from(self.network);
         let size = 1u32 << (32 - u32::from(self.prefix));
         (first + 1..first + size - 1).map(Ipv4Addr::from)

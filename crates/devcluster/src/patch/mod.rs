@@ -1,0 +1,4 @@
+//! Patches as functions on JSON.
+
+pub mod json;
+pub mod strategic;
