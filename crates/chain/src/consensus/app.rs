@@ -241,7 +241,7 @@ impl<'a> App<'a> {
                 evidence,
                 reply,
                 ..
-            } => self.on_finalized(certificate, evidence, reply),
+            } => self.on_finalized(certificate, evidence, reply).await,
             AppMsg::GetDecidedValues { range, reply } => {
                 self.on_get_decided(range, reply);
                 Ok(())

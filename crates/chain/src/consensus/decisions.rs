@@ -12,12 +12,13 @@ use malachitebft_sync::RawDecidedValue;
 
 use super::app::{App, Exit, Held, blocking};
 use super::certificate;
+use super::conflict::{Conflict, TWIN};
 use super::context::{Height, LedgerContext, ValidatorAddress};
 use super::pace::Pace;
 use super::peers::Peers;
 use super::proposals::{now_ms, proposed};
 use super::validators::ValidatorSet;
-use super::value::{MAX_BLOCK_BYTES, Value};
+use super::value::{MAX_BLOCK_BYTES, Part, Value};
 use crate::application::Halt;
 
 /// Blocks in one answer to a node that was away, at most; the engine asks for fewer.
@@ -82,7 +83,7 @@ impl App<'_> {
     }
 
     /// Holds the start of the next height back until there is a reason for it; see [`super::pace`].
-    pub(super) fn on_finalized(
+    pub(super) async fn on_finalized(
         &mut self,
         certificate: CommitCertificate<LedgerContext>,
         evidence: MisbehaviorEvidence<LedgerContext>,
@@ -92,7 +93,7 @@ impl App<'_> {
             tracing::error!(height = %certificate.height, tip = self.tip.height, "the engine finalized another height");
             return Err(Exit::EngineDied);
         }
-        self.check_evidence(&evidence)?;
+        self.report_conflicts(&evidence).await?;
         let behind = self.synced == Some(certificate.height);
         let mut pace = Pace::new(Instant::now(), self.heartbeat(), behind);
         if self.peer_ahead == Some(self.next_height()) {
@@ -102,18 +103,14 @@ impl App<'_> {
         Ok(())
     }
 
-    fn check_evidence(&self, evidence: &MisbehaviorEvidence<LedgerContext>) -> Result<(), Halt> {
-        let proposers = evidence.proposals.iter().map(|(address, _)| *address);
-        let voters = evidence.votes.iter().map(|(address, _)| *address);
-        for address in proposers.chain(voters) {
-            if address == self.me {
-                return Err(Halt(
-                    "this node's validator key signed two different things for the same height and round: \
-                     another node runs with the same key. Stop one of them and give each its own key"
-                        .into(),
-                ));
+    /// Tells validators that contradicted themselves, unless it is this one: then it halts.
+    async fn report_conflicts(&mut self, evidence: &MisbehaviorEvidence<LedgerContext>) -> Result<(), Exit> {
+        for (signer, conflict) in Conflict::in_evidence(evidence) {
+            if signer == self.me {
+                return Err(Halt(TWIN.into()).into());
             }
-            tracing::warn!(validator = %address, "a validator signed two different things for one height and round");
+            tracing::warn!(validator = %signer, "a validator signed two different things for one height and round");
+            self.publish(Part::Conflict(conflict)).await?;
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ mod certificate;
 mod codec;
 #[cfg(test)]
 mod codec_tests;
+mod conflict;
 mod context;
 mod decisions;
 mod engine;

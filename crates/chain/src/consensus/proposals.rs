@@ -11,7 +11,9 @@ use malachitebft_core_types::{Context as _, Round, Validator as _, Validity};
 
 use super::app::{App, Exit, blocking};
 use super::assembly::Complete;
+use super::conflict::TWIN;
 use super::context::{Height, LedgerContext, ValidatorAddress};
+use super::signing::Verifier;
 use super::value::{BlockId, BlockPart, MAX_BLOCK_BYTES, Part, Value};
 use crate::application::Halt;
 
@@ -133,6 +135,14 @@ impl App<'_> {
             }
             StreamContent::Data(Part::Knock(height)) => {
                 self.peer_works_on(height);
+                Ok(None)
+            }
+            StreamContent::Data(Part::Conflict(conflict)) => {
+                let settings = &self.shared.settings;
+                let (key, verifier) = (settings.key.signing_key().public_key(), Verifier::new(settings.ledger));
+                if conflict.proves_twin(&key, &verifier) {
+                    return Err(Halt(TWIN.into()).into());
+                }
                 Ok(None)
             }
             StreamContent::Data(Part::Block(part)) => {

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use alloy::primitives::B256;
 use async_trait::async_trait;
 use borsh::{BorshDeserialize, BorshSerialize};
+use malachitebft_core_consensus::SignedConsensusMsg;
 use malachitebft_core_types::{
     SignedExtension, SignedProposal, SignedVote, SigningScheme, ValidatorProof, VoteExtensionScope,
 };
@@ -72,6 +73,17 @@ impl Verifier {
     /// For the ledger with this genesis block hash.
     pub fn new(ledger: B256) -> Self {
         Self { ledger }
+    }
+
+    /// Whether the signature of a vote or proposal is that of this key.
+    pub fn signed_by(&self, message: &SignedConsensusMsg<LedgerContext>, key: &PublicKey) -> bool {
+        let verdict = match message {
+            SignedConsensusMsg::Vote(vote) => Self::check(&vote.sign_bytes(self.ledger), &vote.signature, key),
+            SignedConsensusMsg::Proposal(proposal) => {
+                Self::check(&proposal.sign_bytes(self.ledger), &proposal.signature, key)
+            }
+        };
+        verdict.is_valid()
     }
 
     fn check(message: &[u8], signature: &Signature, key: &PublicKey) -> VerificationResult {

@@ -11,6 +11,7 @@ use alloy::primitives::{B256, Bytes};
 use borsh::io::{Error, ErrorKind, Read, Result, Write};
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use super::conflict::Conflict;
 use super::context::{Height, LedgerContext};
 
 /// The most bytes of a block in one message.
@@ -137,6 +138,8 @@ pub enum Part {
     Transactions(Transactions),
     /// The sender has started this height and has heard of no proposal yet.
     Knock(Height),
+    /// A contradiction that the sender has seen, for its signer to know.
+    Conflict(Conflict),
 }
 
 impl malachitebft_core_types::ProposalPart<LedgerContext> for Part {

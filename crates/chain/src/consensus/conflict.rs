@@ -1,0 +1,160 @@
+//! Two messages that one validator signed and that contradict each other.
+//!
+//! The engine collects them at every node but the one whose key signed them: gossip drops what comes back to its own
+//! publisher. That node is the one that can do something about it, though. If it did not sign both, another node runs with
+//! its key. So whoever sees a conflict sends it back to its signer, who can check it alone and halts.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use malachitebft_app_channel::app::types::MisbehaviorEvidence;
+use malachitebft_core_consensus::SignedConsensusMsg;
+use malachitebft_core_types::{Vote as _, VoteType};
+use malachitebft_signing_ed25519::PublicKey;
+
+use super::context::{Height, LedgerContext, ValidatorAddress};
+use super::signing::Verifier;
+use super::value::BlockId;
+
+/// Why a node with a twin halts, and what its operator has to do.
+pub const TWIN: &str = "this node's validator key signed two different things for the same height and round: another \
+                        node runs with the same key. Stop one of them and give each its own key";
+
+/// The two messages, not checked in any way.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Conflict(Box<[SignedConsensusMsg<LedgerContext>; 2]>);
+
+/// What two messages have in common if one signer must not sign both.
+#[derive(PartialEq, Eq)]
+struct Slot {
+    kind: Option<VoteType>,
+    height: Height,
+    round: i64,
+    signer: ValidatorAddress,
+}
+
+fn slot(message: &SignedConsensusMsg<LedgerContext>) -> (Slot, Option<BlockId>) {
+    match message {
+        SignedConsensusMsg::Vote(vote) => {
+            let slot = Slot {
+                kind: Some(vote.vote_type()),
+                height: vote.height(),
+                round: vote.round().as_i64(),
+                signer: *vote.validator_address(),
+            };
+            let value = vote.value().as_ref().map(|id| Some(*id)).value_or_default();
+            (slot, value)
+        }
+        SignedConsensusMsg::Proposal(proposal) => {
+            let slot = Slot {
+                kind: None,
+                height: proposal.height,
+                round: proposal.round.as_i64(),
+                signer: proposal.proposer,
+            };
+            (slot, Some(proposal.value.block_id()))
+        }
+    }
+}
+
+impl Conflict {
+    /// One conflict for each validator in the engine's evidence.
+    pub fn in_evidence(evidence: &MisbehaviorEvidence<LedgerContext>) -> Vec<(ValidatorAddress, Self)> {
+        use SignedConsensusMsg::{Proposal, Vote};
+        let votes = evidence.votes.iter().filter_map(|(signer, pairs)| {
+            let (first, second) = pairs.first()?.clone();
+            Some((*signer, Self(Box::new([Vote(first), Vote(second)]))))
+        });
+        let proposals = evidence.proposals.iter().filter_map(|(signer, pairs)| {
+            let (first, second) = pairs.first()?.clone();
+            Some((*signer, Self(Box::new([Proposal(first), Proposal(second)]))))
+        });
+        votes.chain(proposals).collect()
+    }
+
+    /// Whether this proves that the validator with this key, which has not signed both, has a twin.
+    pub fn proves_twin(&self, key: &PublicKey, verifier: &Verifier) -> bool {
+        let [first, second] = &*self.0;
+        let ((first_slot, first_value), (second_slot, second_value)) = (slot(first), slot(second));
+        first_slot.signer == ValidatorAddress::of_key(key.as_bytes())
+            && first_slot == second_slot
+            && first_value != second_value
+            && verifier.signed_by(first, key)
+            && verifier.signed_by(second, key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use alloy::primitives::B256;
+    use malachitebft_core_types::{NilOrVal, Round};
+    use malachitebft_signing::Signer as _;
+
+    use super::super::signing::Signer;
+    use super::super::value::Value;
+    use super::super::vote::{Proposal, Vote};
+    use super::*;
+    use crate::key::ValidatorKey;
+
+    const LEDGER: B256 = B256::repeat_byte(1);
+
+    async fn vote(key: &ValidatorKey, round: u32, id: Option<u8>) -> SignedConsensusMsg<LedgerContext> {
+        let value = id.map_or(NilOrVal::Nil, |id| NilOrVal::Val(BlockId(B256::repeat_byte(id))));
+        let voter = ValidatorAddress::of_key(&key.public_key());
+        let vote = Vote::precommit(Height(5), Round::new(round), value, voter);
+        SignedConsensusMsg::Vote(Signer::new(LEDGER, key.signing_key()).sign_vote(vote).await.unwrap())
+    }
+
+    async fn proposal(key: &ValidatorKey, id: u8) -> SignedConsensusMsg<LedgerContext> {
+        let proposal = Proposal {
+            height: Height(5),
+            round: Round::new(0),
+            value: Value::id_only(BlockId(B256::repeat_byte(id))),
+            pol_round: Round::Nil,
+            proposer: ValidatorAddress::of_key(&key.public_key()),
+        };
+        SignedConsensusMsg::Proposal(
+            Signer::new(LEDGER, key.signing_key())
+                .sign_proposal(proposal)
+                .await
+                .unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn only_two_different_messages_for_one_slot_signed_with_the_key_are_proof() {
+        let (mine, other) = (ValidatorKey::generate(), ValidatorKey::generate());
+        let proves = |first, second| {
+            let conflict = Conflict(Box::new([first, second]));
+            let read: Conflict = borsh::from_slice(&borsh::to_vec(&conflict).unwrap()).unwrap();
+            assert_eq!(read, conflict);
+            read.proves_twin(&mine.signing_key().public_key(), &Verifier::new(LEDGER))
+        };
+        assert!(proves(vote(&mine, 0, Some(1)).await, vote(&mine, 0, Some(2)).await));
+        assert!(proves(vote(&mine, 0, Some(1)).await, vote(&mine, 0, None).await));
+        assert!(proves(proposal(&mine, 1).await, proposal(&mine, 2).await));
+
+        assert!(
+            !proves(vote(&mine, 0, Some(1)).await, vote(&mine, 0, Some(1)).await),
+            "the same vote"
+        );
+        assert!(
+            !proves(vote(&mine, 0, Some(1)).await, vote(&mine, 1, Some(2)).await),
+            "two rounds"
+        );
+        assert!(
+            !proves(vote(&mine, 0, Some(1)).await, proposal(&mine, 2).await),
+            "two kinds"
+        );
+        assert!(
+            !proves(vote(&other, 0, Some(1)).await, vote(&other, 0, Some(2)).await),
+            "another's conflict"
+        );
+        let mut forged = vote(&mine, 0, Some(1)).await;
+        if let (SignedConsensusMsg::Vote(forged), SignedConsensusMsg::Vote(real)) =
+            (&mut forged, vote(&other, 0, Some(1)).await)
+        {
+            forged.signature = real.signature;
+        }
+        assert!(!proves(forged, vote(&mine, 0, Some(2)).await), "a forged signature");
+    }
+}
