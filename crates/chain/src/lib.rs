@@ -7,4 +7,5 @@ pub mod genesis;
 pub mod key;
 pub mod ledger;
 pub mod mempool;
+pub mod node;
 pub mod store;

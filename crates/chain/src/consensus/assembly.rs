@@ -144,7 +144,7 @@ mod tests {
     use alloy::primitives::B256;
     use proptest::prelude::*;
 
-    use super::super::value::{MAX_BLOCK_BYTES, MAX_PART_BYTES};
+    use super::super::value::{MAX_PART_BYTES, MAX_SENT_BLOCK};
     use super::*;
 
     const SENDER: ValidatorAddress = ValidatorAddress([1; 20]);
@@ -216,9 +216,9 @@ mod tests {
     fn a_block_that_no_message_can_carry_is_not_cut() {
         let id = BlockId(B256::ZERO);
         assert!(BlockPart::cut(Height(1), 0, id, &Bytes::new()).is_none());
-        assert!(BlockPart::cut(Height(1), 0, id, &vec![0; MAX_BLOCK_BYTES + 1].into()).is_none());
+        assert!(BlockPart::cut(Height(1), 0, id, &vec![0; MAX_SENT_BLOCK + 1].into()).is_none());
         assert_eq!(
-            BlockPart::cut(Height(1), 0, id, &vec![0; MAX_BLOCK_BYTES].into())
+            BlockPart::cut(Height(1), 0, id, &vec![0; MAX_SENT_BLOCK].into())
                 .unwrap()
                 .len(),
             16

@@ -16,7 +16,7 @@ use malachitebft_sync::{RawDecidedValue, Request, Response, Status, ValueRespons
 use super::blocks::BlockPool;
 use super::context::{Height, LedgerContext};
 use super::signing::Signature;
-use super::value::{MAX_BLOCK_BYTES, MAX_PART_BYTES, Part};
+use super::value::{MAX_PART_BYTES, MAX_SENT_BLOCK, Part};
 
 /// The most bytes of a block part or of gossiped transactions with their framing.
 pub const MAX_PART_MESSAGE: usize = MAX_PART_BYTES + 1024;
@@ -25,7 +25,7 @@ pub const MAX_CONSENSUS_MESSAGE: usize = 1024;
 /// The most bytes of a certificate or repeated vote: 84 bytes for each signature, enough for several hundred validators.
 pub const MAX_LIVENESS_MESSAGE: usize = 64 * 1024;
 /// The most bytes of an answer to a sync request: one block of the largest size with its certificate, or many small ones.
-pub const MAX_SYNC_RESPONSE: usize = 2 * MAX_BLOCK_BYTES;
+pub const MAX_SYNC_RESPONSE: usize = 2 * MAX_SENT_BLOCK;
 /// The most bytes of a sync request, a status, or a validator proof.
 pub const MAX_SMALL_MESSAGE: usize = 1024;
 
@@ -62,7 +62,7 @@ limits! {
     Status<LedgerContext> => MAX_SMALL_MESSAGE,
     Request<LedgerContext> => MAX_SMALL_MESSAGE,
     EncodedResponse => MAX_SYNC_RESPONSE,
-    ProposedValue<LedgerContext> => MAX_BLOCK_BYTES + MAX_SMALL_MESSAGE,
+    ProposedValue<LedgerContext> => MAX_SENT_BLOCK + MAX_SMALL_MESSAGE,
     PolkaCertificate<LedgerContext> => MAX_LIVENESS_MESSAGE,
     EncodedProof => MAX_SMALL_MESSAGE,
 }

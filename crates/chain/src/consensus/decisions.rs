@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::peers::Peers;
 use super::proposals::{now_ms, proposed};
 use super::validators::ValidatorSet;
-use super::value::{MAX_BLOCK_BYTES, Part, Value};
+use super::value::{MAX_SENT_BLOCK, Part, Value};
 use crate::application::Halt;
 
 /// Blocks in one answer to a node that was away, at most; the engine asks for fewer.
@@ -123,7 +123,7 @@ impl App<'_> {
     ) {
         let application = self.shared.application.clone();
         tokio::task::spawn_blocking(move || {
-            let (mut values, mut room) = (Vec::new(), MAX_BLOCK_BYTES);
+            let (mut values, mut room) = (Vec::new(), MAX_SENT_BLOCK);
             for height in (range.start().0..=range.end().0).take(SERVED) {
                 let decided = match application.decided(height) {
                     Ok(Some(decided)) => decided,
@@ -158,7 +158,7 @@ impl App<'_> {
         if height != self.next_height() {
             return Ok(SyncedValueOutcome::LocalTransientError);
         }
-        if block.is_empty() || block.len() > MAX_BLOCK_BYTES {
+        if block.is_empty() || block.len() > MAX_SENT_BLOCK {
             return Ok(SyncedValueOutcome::PeerFault);
         }
         // The block may have been built in an earlier round than that of the certificate, by that round's proposer.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use alloy::primitives::B256;
+use futures::future::join_all;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use malachitebft_app_channel::app::config::NodeConfig;
@@ -184,10 +185,23 @@ impl Engine {
     /// Stops all actors: the log is closed and the port is free when this returns. Drop the channels first, so that no
     /// actor waits for an answer.
     pub async fn stop(self) {
-        let cell = self.0.actor.get_cell();
-        cell.stop_children_and_wait(Some("the node stops".into()), Some(STOP_DEADLINE))
-            .await;
-        self.0.actor.stop(None);
+        // The supervisor kills all actors as soon as one of them stops, and a network actor that is killed leaves its
+        // connections and its listener behind. So the actors are taken from it and stopped one beside the other.
+        let supervisor = self.0.actor.get_cell();
+        let actors = supervisor.get_children();
+        for actor in &actors {
+            actor.unlink(supervisor.clone());
+        }
+        let reason = || Some("the node stops".to_owned());
+        let stops = actors
+            .iter()
+            .map(|actor| actor.stop_and_wait(reason(), Some(STOP_DEADLINE)));
+        for result in join_all(stops).await {
+            if let Err(error) = result {
+                tracing::debug!(%error, "a part of the consensus engine had stopped before, or did not stop in time");
+            }
+        }
+        self.0.actor.stop(reason());
         if tokio::time::timeout(STOP_DEADLINE, self.0.handle).await.is_err() {
             tracing::warn!("the consensus engine did not stop in time");
         }

@@ -42,4 +42,3 @@ mod watchdog;
 
 pub use service::{Consensus, ConsensusConfig, ConsensusStartError};
 pub use status::ConsensusStatus;
-pub use value::MAX_BLOCK_BYTES;

@@ -14,7 +14,7 @@ use super::assembly::Complete;
 use super::conflict::TWIN;
 use super::context::{Height, LedgerContext, ValidatorAddress};
 use super::signing::Verifier;
-use super::value::{BlockId, BlockPart, MAX_BLOCK_BYTES, Part, Value};
+use super::value::{BlockId, BlockPart, MAX_SENT_BLOCK, Part, Value};
 use crate::application::Halt;
 
 impl App<'_> {
@@ -70,10 +70,10 @@ impl App<'_> {
             Ok::<_, Halt>((block, id))
         })
         .await??;
-        if block.is_empty() || block.len() > MAX_BLOCK_BYTES {
+        if block.is_empty() || block.len() > MAX_SENT_BLOCK {
             let length = block.len();
             return Err(Halt(format!(
-                "the ledger built a block of {length} bytes; 1 to {MAX_BLOCK_BYTES} can be sent"
+                "the ledger built a block of {length} bytes; 1 to {MAX_SENT_BLOCK} can be sent"
             ))
             .into());
         }

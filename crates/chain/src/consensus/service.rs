@@ -221,6 +221,10 @@ async fn restart(shared: &Shared, stop: &CancellationToken) -> Option<Running> {
             () = stop.cancelled() => return None,
             () = tokio::time::sleep(RESTART_PAUSE) => {}
         }
+        if let Err(error) = check_port(shared.settings.listen) {
+            tracing::warn!(%error, "waiting with the restart of the consensus engine");
+            continue;
+        }
         match start_engine(shared).await {
             Ok(running) => return Some(running),
             Err(error) => tracing::warn!(%error, "the consensus engine did not start again; trying on"),

@@ -17,8 +17,9 @@ use super::context::{Height, LedgerContext};
 /// The most bytes of a block in one message.
 pub const MAX_PART_BYTES: usize = 512 * 1024;
 
-/// The most bytes of a block: sixteen parts.
-pub const MAX_BLOCK_BYTES: usize = 16 * MAX_PART_BYTES;
+/// The most bytes of a block that can be sent: sixteen parts, well above what the ledger makes
+/// ([`crate::application::MAX_BLOCK_BYTES`]).
+pub const MAX_SENT_BLOCK: usize = 16 * MAX_PART_BYTES;
 
 /// Identifies a block in votes: its Ethereum block hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,7 +125,7 @@ impl BorshSerialize for Value {
 impl BorshDeserialize for Value {
     fn deserialize_reader<R: Read>(reader: &mut R) -> Result<Self> {
         let id = BlockId::deserialize_reader(reader)?;
-        let block = read_bytes(reader, MAX_BLOCK_BYTES)?;
+        let block = read_bytes(reader, MAX_SENT_BLOCK)?;
         Ok(Self { id, block })
     }
 }
@@ -170,9 +171,9 @@ pub struct BlockPart {
 }
 
 impl BlockPart {
-    /// Cuts a block into its pieces; `None` if it is empty or longer than [`MAX_BLOCK_BYTES`].
+    /// Cuts a block into its pieces; `None` if it is empty or longer than [`MAX_SENT_BLOCK`].
     pub fn cut(height: Height, round: u32, id: BlockId, block: &Bytes) -> Option<Vec<Self>> {
-        if block.is_empty() || block.len() > MAX_BLOCK_BYTES {
+        if block.is_empty() || block.len() > MAX_SENT_BLOCK {
             return None;
         }
         let count = u8::try_from(block.len().div_ceil(MAX_PART_BYTES)).ok()?;
@@ -218,7 +219,7 @@ impl BorshDeserialize for BlockPart {
         let (height, round, id, index, count) = BorshDeserialize::deserialize_reader(reader)?;
         let bytes = read_bytes(reader, MAX_PART_BYTES)?;
         let last = usize::from(index) + 1 == usize::from(count);
-        if count == 0 || usize::from(count) * MAX_PART_BYTES > MAX_BLOCK_BYTES || index >= count {
+        if count == 0 || usize::from(count) * MAX_PART_BYTES > MAX_SENT_BLOCK || index >= count {
             return Err(invalid("a block part with a wrong index or count"));
         }
         if bytes.is_empty() || (!last && bytes.len() != MAX_PART_BYTES) {

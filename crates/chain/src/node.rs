@@ -1,0 +1,140 @@
+//! One ledger node: the store, execution and mempool behind [`Ledger`], consensus that drives it, and JSON-RPC that reads it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy::primitives::B256;
+use tokio::sync::watch;
+
+use crate::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus};
+use crate::genesis::Genesis;
+use crate::key::ValidatorKey;
+use crate::ledger::Ledger;
+use crate::store::{OpenError, StoreError};
+
+/// Folder of the consensus write-ahead log within the data folder.
+const CONSENSUS_FOLDER: &str = "consensus";
+
+/// How long readers of a stopped node may take to let go of its store.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a node needs to start.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The node's own folder; made if it is missing.
+    pub data_dir: PathBuf,
+    /// What all nodes of the ledger start from.
+    pub genesis: Genesis,
+    /// The key with which it validates. A node whose key belongs to no member follows the chain without a vote.
+    pub key: ValidatorKey,
+    /// Where it takes consensus connections. The member's consensus address in the Consortium contract must lead here.
+    pub consensus_listen: SocketAddr,
+    /// Multiaddrs, each with a `/p2p/` peer id, of nodes beside the members that may connect: those that catch up before
+    /// they are admitted.
+    pub additional_peers: Vec<String>,
+}
+
+/// Why a node did not start. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder: locked by another process, of another consortium, damaged, full.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// Consensus: its port is taken, or another node runs with the same key.
+    #[error(transparent)]
+    Consensus(#[from] ConsensusStartError),
+    /// The store broke right after it was opened.
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    /// An additional peer can't be dialed.
+    #[error("additional peer {address:?}: {reason}; it must look like /ip4/192.0.2.1/tcp/26656/p2p/<peer id>")]
+    AdditionalPeer {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A running node. Dropping it stops it soon; [`Self::shutdown`] stops it in order.
+#[derive(Debug)]
+pub struct Node {
+    ledger: Arc<Ledger>,
+    consensus: Consensus,
+}
+
+impl Node {
+    /// Starts a node. Returns when it runs; other nodes may not be connected yet.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let additional_peers = config
+            .additional_peers
+            .iter()
+            .map(|address| parse_peer(address))
+            .collect::<Result<_, _>>()?;
+        let (data_dir, genesis) = (config.data_dir.clone(), config.genesis);
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(&data_dir, &genesis))
+            .await
+            .expect("opening a ledger returns its errors")?;
+        let consensus = ConsensusConfig {
+            ledger: genesis_hash(&ledger)?,
+            key: config.key,
+            listen: config.consensus_listen,
+            folder: config.data_dir.join(CONSENSUS_FOLDER),
+            additional_peers,
+        };
+        let consensus = Consensus::start(consensus, ledger.clone()).await?;
+        Ok(Self { ledger, consensus })
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// How the node stands. Cheap.
+    pub fn status(&self) -> ConsensusStatus {
+        self.consensus.status().borrow().clone()
+    }
+
+    /// How the node stands, to wait for changes.
+    pub fn watch_status(&self) -> watch::Receiver<ConsensusStatus> {
+        self.consensus.status()
+    }
+
+    /// Stops consensus, then everything else. When it returns, ports and store are free.
+    pub async fn shutdown(self) {
+        self.consensus.shutdown().await;
+        let deadline = Instant::now() + RELEASE_DEADLINE;
+        while Arc::strong_count(&self.ledger) > 1 {
+            if Instant::now() >= deadline {
+                tracing::warn!("the stopped node's store is still being read; it stays locked until that ends");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn genesis_hash(ledger: &Ledger) -> Result<B256, StoreError> {
+    let genesis = ledger.head().snapshot().header_at(0)?;
+    Ok(genesis.expect("a store that opened holds block 0").1)
+}
+
+fn parse_peer(address: &str) -> Result<libp2p::Multiaddr, StartError> {
+    let error = |reason: String| StartError::AdditionalPeer {
+        address: address.into(),
+        reason,
+    };
+    let parsed: libp2p::Multiaddr = address
+        .parse()
+        .map_err(|e: libp2p::multiaddr::Error| error(e.to_string()))?;
+    match parsed.iter().last() {
+        Some(libp2p::multiaddr::Protocol::P2p(_)) => Ok(parsed),
+        _ => Err(error("no peer id at its end".into())),
+    }
+}

@@ -1,0 +1,251 @@
+//! Whole nodes: the real ledger under real consensus, in processes that are killed without warning.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod processes;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use alloy::consensus::BlockHeader;
+use alloy::primitives::B256;
+use hanse_chain::consensus::ConsensusStartError;
+use hanse_chain::genesis::{ConsensusParameters, Genesis};
+use hanse_chain::ledger::Ledger;
+use hanse_chain::node::{Node, StartError};
+use processes::{Process, Settings, all, prepare};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const LAN: ConsensusParameters = ConsensusParameters {
+    propose_ms: 400,
+    propose_delta_ms: 300,
+    vote_ms: 200,
+    vote_delta_ms: 150,
+    heartbeat_ms: 5000,
+};
+
+fn genesis(parameters: ConsensusParameters) -> Genesis {
+    Genesis {
+        consensus_parameters: parameters,
+        ..support::genesis(4)
+    }
+}
+
+fn id(member: u8, nonce: u64) -> B256 {
+    B256::from_slice(&[&[member; 24][..], &nonce.to_be_bytes()].concat())
+}
+
+#[test]
+#[ignore = "the body of the node processes that the other tests start"]
+fn node_process() {
+    processes::serve();
+}
+
+/// What the stores of stopped nodes hold: the same blocks, and each transaction once.
+fn assert_same_ledgers(settings: &[Settings], transactions: usize) {
+    let genesis = Genesis::load(&settings[0].folder.join("genesis.json")).unwrap();
+    let ledgers: Vec<_> = settings
+        .iter()
+        .map(|node| Ledger::open(&node.folder, &genesis).unwrap())
+        .collect();
+    let shortest = ledgers.iter().map(|ledger| ledger.head().height()).min().unwrap();
+    let mut decided = 0;
+    for height in 0..=shortest {
+        let blocks: Vec<_> = ledgers
+            .iter()
+            .map(|l| l.head().snapshot().block_at(height).unwrap().unwrap())
+            .collect();
+        assert!(
+            blocks.iter().all(|block| block.header == blocks[0].header),
+            "block {height} differs"
+        );
+        if height > 0 {
+            decided += blocks[0].body.transactions.len();
+        }
+    }
+    assert_eq!(decided, transactions, "every transaction is in the ledger once");
+    let root = ledgers[0].head().snapshot().header().state_root();
+    println!("{} blocks, {decided} transactions, state root {root}", shortest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_nodes_take_transactions_from_every_member_and_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = prepare(genesis(LAN), folder.path());
+    let started = Instant::now();
+    let mut nodes: Vec<_> = settings.iter().map(Process::start).collect();
+    all(&nodes.iter().collect::<Vec<_>>(), "first block", 60, |report| {
+        report.height >= 1
+    })
+    .await;
+    println!(
+        "four processes decided their first block {:?} after their start",
+        started.elapsed()
+    );
+
+    let mut latencies = Vec::new();
+    for number in 0..100u64 {
+        let member = (number % 4) as u8;
+        let before = nodes[0].height();
+        let submitted = Instant::now();
+        nodes[usize::from(member)]
+            .submit(&support::announce(member, number / 4, id(member, number / 4)))
+            .await;
+        all(&nodes.iter().collect::<Vec<_>>(), "the next block", 60, |report| {
+            report.height > before
+        })
+        .await;
+        latencies.push(submitted.elapsed());
+    }
+    latencies.sort();
+    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
+    println!(
+        "from submission to four commits: p50 {:?}, p95 {:?}, p99 {:?}",
+        at(0.5),
+        at(0.95),
+        at(0.99)
+    );
+    assert!(at(0.5) < Duration::from_secs(1), "{:?}", at(0.5));
+
+    let height = nodes[0].height();
+    let before: Vec<_> = nodes.iter().map(Process::processor_time).collect();
+    let idle_from = Instant::now();
+    all(&nodes.iter().collect::<Vec<_>>(), "two heartbeats", 60, |report| {
+        report.height >= height + 2
+    })
+    .await;
+    let seconds = idle_from.elapsed().as_secs_f64();
+    for (node, before) in nodes.iter().zip(before) {
+        let used = (node.processor_time() - before).as_secs_f64();
+        println!(
+            "idle: {:.1} % of a core, {} MB resident",
+            100.0 * used / seconds,
+            node.resident() / 1_000_000
+        );
+        assert!(used / seconds < 0.2, "an idle node uses {used} s of {seconds} s");
+    }
+    for node in nodes.drain(..) {
+        node.kill().await;
+    }
+    assert_same_ledgers(&settings, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_killed_at_any_moment_go_on_where_they_were() {
+    let seed: u64 = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random);
+    println!("SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = prepare(
+        genesis(ConsensusParameters {
+            heartbeat_ms: 500,
+            ..LAN
+        }),
+        folder.path(),
+    );
+    let mut nodes: Vec<_> = settings.iter().map(Process::start).collect();
+    all(&nodes.iter().collect::<Vec<_>>(), "first block", 60, |report| {
+        report.height >= 1
+    })
+    .await;
+
+    let mut sent = Vec::new();
+    for round in 0..6 {
+        for member in 0..4u8 {
+            let transaction = support::announce(member, round, id(member, round));
+            nodes[usize::from(member)].submit(&transaction).await;
+            sent.push(transaction);
+        }
+        // One node dies in each round, all four in every third, at whatever point of a height they are.
+        let victims = if round % 3 == 2 {
+            (0..4).collect()
+        } else {
+            vec![random.random_range(0..4usize)]
+        };
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..80))).await;
+        for victim in victims.iter().rev() {
+            nodes.remove(*victim).kill().await;
+        }
+        for victim in victims {
+            nodes.insert(victim, Process::start(&settings[victim]));
+        }
+        // A mempool is not on disk. Whoever has seen no receipt sends again, as the ledger client does.
+        let complete = sent.len() as u64;
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while !nodes.iter().all(|node| node.report.borrow().transactions == complete) {
+            assert!(
+                Instant::now() < deadline,
+                "round {round}: {:?}",
+                nodes.iter().map(|n| n.report.borrow().clone()).collect::<Vec<_>>()
+            );
+            let height = nodes.iter().map(Process::height).max().unwrap();
+            for transaction in &sent {
+                nodes[0].submit(transaction).await;
+            }
+            let progress = |report: &processes::Report| report.height > height;
+            all(
+                &nodes.iter().collect::<Vec<_>>(),
+                "a block after the kill",
+                90,
+                progress,
+            )
+            .await;
+        }
+    }
+    assert!(nodes.iter().all(|node| node.report.borrow().halted.is_none()));
+    for node in nodes.drain(..) {
+        node.kill().await;
+    }
+    assert_same_ledgers(&settings, sent.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_node_from_starting_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = prepare(genesis(LAN), folder.path());
+    let running = Node::start(settings[0].config()).await.unwrap();
+
+    let error = Node::start(settings[0].config()).await.unwrap_err();
+    assert!(matches!(error, StartError::Store(_)), "{error}");
+    assert!(error.to_string().contains("another process"), "{error}");
+
+    let mut twin = settings[0].config();
+    twin.data_dir = folder.path().join("twin");
+    let error = Node::start(twin).await.unwrap_err();
+    assert!(
+        matches!(error, StartError::Consensus(ConsensusStartError::DuplicateKey(_))),
+        "{error}"
+    );
+    assert!(error.to_string().contains("stop the other node"), "{error}");
+
+    let mut neighbour = settings[1].config();
+    neighbour.consensus_listen = settings[0].listen;
+    let error = Node::start(neighbour).await.unwrap_err();
+    assert!(
+        matches!(error, StartError::Consensus(ConsensusStartError::Listen { .. })),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains(&settings[0].listen.port().to_string()),
+        "{error}"
+    );
+
+    running.shutdown().await;
+    let mut foreign = settings[0].config();
+    foreign.genesis.chain_id += 1;
+    let error = Node::start(foreign).await.unwrap_err();
+    assert!(error.to_string().contains("another ledger"), "{error}");
+
+    let mut lost = settings[0].config();
+    lost.additional_peers = vec!["/ip4/127.0.0.1/tcp/1".into()];
+    let error = Node::start(lost).await.unwrap_err();
+    assert!(matches!(error, StartError::AdditionalPeer { .. }), "{error}");
+
+    // None of this has left a lock or a port behind.
+    Node::start(settings[0].config()).await.unwrap().shutdown().await;
+    Node::start(settings[1].config()).await.unwrap().shutdown().await;
+}

@@ -1,0 +1,212 @@
+//! Ledger nodes as processes of their own, so that they can be killed: the test program starts itself again to be one.
+//!
+//! A test file that uses this has a test named `node_process`, ignored, which calls [`serve`].
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::io::{BufRead, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use alloy::primitives::B256;
+use hanse_chain::genesis::Genesis;
+use hanse_chain::key::ValidatorKey;
+use hanse_chain::node::{Node, NodeConfig};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+
+const SETTINGS: &str = "HANSE_TEST_NODE";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Settings {
+    pub folder: PathBuf,
+    pub listen: SocketAddr,
+}
+
+impl Settings {
+    pub fn config(&self) -> NodeConfig {
+        NodeConfig {
+            data_dir: self.folder.clone(),
+            genesis: Genesis::load(&self.folder.join("genesis.json")).unwrap(),
+            key: ValidatorKey::load(&self.folder.join("validator.key")).unwrap(),
+            consensus_listen: self.listen,
+            additional_peers: Vec::new(),
+        }
+    }
+}
+
+/// Folders, keys and a genesis document for as many nodes as it has members.
+pub fn prepare(mut genesis: Genesis, folder: &Path) -> Vec<Settings> {
+    let mut settings = Vec::new();
+    for member in &mut genesis.members {
+        let folder = folder.join(&member.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let key = ValidatorKey::load_or_generate(&folder.join("validator.key")).unwrap();
+        // Validators must know each other's ports before they start; this one was free a moment ago.
+        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        member.validator_key = B256::from(key.public_key());
+        member.consensus_address = format!("/ip4/127.0.0.1/tcp/{}", listen.port());
+        settings.push(Settings { folder, listen });
+    }
+    for node in &settings {
+        std::fs::write(node.folder.join("genesis.json"), serde_json::to_vec(&genesis).unwrap()).unwrap();
+    }
+    settings
+}
+
+/// What a node process says of itself whenever it changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub height: u64,
+    pub hash: B256,
+    pub connected: usize,
+    pub engine_restarts: u32,
+    pub halted: Option<String>,
+    /// Transactions of all members in the ledger.
+    pub transactions: u64,
+}
+
+/// The body of the process: reports on its output, takes transactions in hexadecimal from its input.
+pub fn serve() {
+    let Ok(settings) = std::env::var(SETTINGS) else { return };
+    let settings: Settings = serde_json::from_str(&settings).unwrap();
+    let say = |line: String| {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "\n@{line}");
+        let _ = out.flush();
+    };
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .try_init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let node = Node::start(settings.config()).await.unwrap();
+        let (ledger, reader) = (node.ledger().clone(), node.ledger().clone());
+        let members = settings.config().genesis.members;
+        let transactions = || {
+            let head = reader.head();
+            let nonce = |account| {
+                head.snapshot()
+                    .account(account)
+                    .unwrap()
+                    .map_or(0, |account| account.nonce)
+            };
+            members.iter().map(|member| nonce(member.account)).sum()
+        };
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lock().lines() {
+                let Ok(line) = line else { return };
+                // What was sent before is refused, and that is all right.
+                let _ = ledger.submit(&hex::decode(line.trim()).unwrap());
+            }
+        });
+        let mut status = node.watch_status();
+        loop {
+            let now = status.borrow_and_update().clone();
+            let report = Report {
+                height: now.height,
+                hash: now.hash,
+                connected: now.connected,
+                engine_restarts: now.engine_restarts,
+                halted: now.halted,
+                transactions: transactions(),
+            };
+            say(serde_json::to_string(&report).unwrap());
+            if status.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// A running node process. Dropping it kills it.
+pub struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    pub report: watch::Receiver<Report>,
+}
+
+impl Process {
+    pub fn start(settings: &Settings) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "node_process",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env(SETTINGS, serde_json::to_string(settings).unwrap())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (sender, report) = watch::channel(Report::default());
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some(report) = line.strip_prefix('@') {
+                    sender.send_replace(serde_json::from_str(report).unwrap());
+                }
+            }
+        });
+        Self { child, stdin, report }
+    }
+
+    pub async fn submit(&mut self, transaction: &[u8]) {
+        let line = format!("{}\n", hex::encode(transaction));
+        // A killed process takes nothing; what it loses was never acknowledged.
+        let _ = self.stdin.write_all(line.as_bytes()).await;
+    }
+
+    pub fn height(&self) -> u64 {
+        self.report.borrow().height
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Processor time used so far.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
+        let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10)
+    }
+}
+
+/// Waits until every process reports what is wanted.
+pub async fn all(processes: &[&Process], what: &str, seconds: u64, wanted: impl Fn(&Report) -> bool) {
+    for (index, process) in processes.iter().enumerate() {
+        let mut report = process.report.clone();
+        let waited = tokio::time::timeout(Duration::from_secs(seconds), report.wait_for(|report| wanted(report))).await;
+        assert!(
+            matches!(waited, Ok(Ok(_))),
+            "node {index} not within {seconds} s: {what}: {:?}",
+            *process.report.borrow()
+        );
+    }
+}
