@@ -8,4 +8,5 @@ pub mod key;
 pub mod ledger;
 pub mod mempool;
 pub mod node;
+pub mod rpc;
 pub mod store;

@@ -19,7 +19,7 @@ use revm::inspector::NoOpInspector;
 
 use super::roots;
 use super::spec::{ChainRules, Forks, mix_hash};
-use crate::store::{BlockWrite, Snapshot, StateChanges, StoreError};
+use crate::store::{BlockPlace, BlockWrite, FoundLog, Snapshot, StateChanges, StoreError, logs_of};
 
 type BlockState = State<WrapDatabaseRef<Arc<Snapshot>>>;
 type BlockEvm = EthEvm<BlockState, NoOpInspector, PrecompilesMap>;
@@ -177,6 +177,16 @@ fn internal(error: BlockExecutionError) -> StoreError {
 }
 
 impl ExecutedBlock {
+    /// All logs of the block, with their places.
+    pub fn logs(&self) -> Vec<FoundLog> {
+        let place = BlockPlace {
+            height: self.header.number,
+            hash: self.hash,
+            timestamp: self.header.timestamp,
+        };
+        logs_of(place, &self.body.transactions, &self.receipts).collect()
+    }
+
     /// The block as it is proposed and passed on: RLP of header, transactions, no ommers, no withdrawals.
     pub fn encode(&self) -> Bytes {
         Block::rlp_encoded_from_parts(&self.header, &self.body).into()

@@ -10,7 +10,7 @@ use alloy::primitives::{Address, B256, Bytes};
 use tokio::sync::{mpsc, watch};
 
 use super::check::{self, CheckError};
-use super::{Head, Ledger, RECENT_STATES, rules};
+use super::{Committed, Head, Ledger, RECENT_STATES, rules};
 use crate::application::{Application, Decided, Halt, HeightRules, InvalidBlock, MAX_BLOCK_BYTES, Tip};
 use crate::execution::block::{BlockExecution, ExecutedBlock, Inclusion};
 use crate::execution::decode::{DecodedBlock, decode_block};
@@ -217,8 +217,14 @@ impl Ledger {
         self.executed.clear();
         self.tell_mempool(parent, &head, executed)
             .map_err(|error| error.to_string())?;
-        // Nobody listening is no failure.
-        let _ = self.committed.send(executed.clone());
+        if self.committed.receiver_count() > 0 {
+            // The last receiver may have gone meanwhile; that is no failure.
+            let _ = self.committed.send(Arc::new(Committed {
+                header: executed.header.clone(),
+                hash: executed.hash,
+                logs: executed.logs(),
+            }));
+        }
         Ok(head)
     }
 

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use alloy::consensus::Header;
 use alloy::consensus::transaction::SignerRecoverable;
 use alloy::primitives::{Address, B256, Bytes};
 use tokio::sync::broadcast;
@@ -19,12 +20,11 @@ use tokio::sync::broadcast;
 pub use check::MAX_AHEAD_SECONDS;
 
 use crate::application::{Halt, HeightRules};
-use crate::execution::block::ExecutedBlock;
 use crate::execution::genesis::GenesisBlock;
 use crate::execution::spec::ChainRules;
 use crate::genesis::Genesis;
 use crate::mempool::{self, Account, Limits, Mempool, Rejection};
-use crate::store::{OpenError, Snapshot, Store, StoreError};
+use crate::store::{FoundLog, OpenError, Snapshot, Store, StoreError};
 
 use cache::ExecutedCache;
 
@@ -33,7 +33,18 @@ use cache::ExecutedCache;
 pub const RECENT_STATES: usize = 16;
 
 /// Committed blocks that a subscriber may be behind before it is dropped.
-const SUBSCRIBER_LAG: usize = 256;
+const SUBSCRIBER_LAG: usize = 64;
+
+/// A block that was just committed, as subscribers are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its header.
+    pub header: Header,
+    /// Its hash.
+    pub hash: B256,
+    /// All its logs.
+    pub logs: Vec<FoundLog>,
+}
 
 /// A block with the state it left.
 #[derive(Debug)]
@@ -86,7 +97,7 @@ pub struct Ledger {
     executed: ExecutedCache,
     mempool: Mempool,
     committing: Mutex<()>,
-    committed: broadcast::Sender<Arc<ExecutedBlock>>,
+    committed: broadcast::Sender<Arc<Committed>>,
     halted: OnceLock<String>,
 }
 
@@ -147,7 +158,7 @@ impl Ledger {
     }
 
     /// Told of each block right after it was committed. A receiver that is too far behind misses blocks and is told so.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<ExecutedBlock>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Committed>> {
         self.committed.subscribe()
     }
 

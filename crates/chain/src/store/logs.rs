@@ -4,7 +4,7 @@
 //! that have a matching log. The heights that all criteria share are found by leaping: the criterion that is behind seeks
 //! to where the foremost is, so that a query costs as much as its rarest criterion, however many blocks there are.
 
-use alloy::consensus::TxReceipt;
+use alloy::consensus::{ReceiptEnvelope, TxEnvelope, TxReceipt};
 use alloy::primitives::{Address, B256, Log};
 
 use super::error::StoreError;
@@ -178,23 +178,51 @@ impl LogQuery {
         }
         let missing = || StoreError::damaged(format!("block {height} has receipts but no body"));
         let block = snapshot.block_at(height)?.ok_or_else(missing)?;
-        let mut log_index = 0;
-        for ((transaction_index, receipt), transaction) in (0..).zip(&receipts).zip(&block.body.transactions) {
-            for log in receipt.logs() {
-                if self.matches(log) {
-                    found.push(FoundLog {
-                        log: log.clone(),
-                        height,
-                        block_hash: block.hash,
-                        timestamp: block.header.timestamp,
-                        transaction_hash: *transaction.tx_hash(),
-                        transaction_index,
-                        log_index,
-                    });
-                }
-                log_index += 1;
-            }
-        }
+        let place = BlockPlace {
+            height,
+            hash: block.hash,
+            timestamp: block.header.timestamp,
+        };
+        found.extend(logs_of(place, &block.body.transactions, &receipts).filter(|found| self.matches(&found.log)));
         Ok(receipts.len())
     }
+}
+
+/// Which block a log is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockPlace {
+    /// Height of the block.
+    pub height: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// Its Unix time, seconds.
+    pub timestamp: u64,
+}
+
+/// All logs of a block in order, with their places.
+pub fn logs_of<'a>(
+    block: BlockPlace,
+    transactions: &'a [TxEnvelope],
+    receipts: &'a [ReceiptEnvelope],
+) -> impl Iterator<Item = FoundLog> + 'a {
+    let of_transaction = |((index, transaction), receipt): ((u64, &'a TxEnvelope), &'a ReceiptEnvelope)| {
+        let hash = *transaction.tx_hash();
+        receipt.logs().iter().map(move |log| (index, hash, log))
+    };
+    (0..)
+        .zip(transactions)
+        .zip(receipts)
+        .flat_map(of_transaction)
+        .zip(0..)
+        .map(
+            move |((transaction_index, transaction_hash, log), log_index)| FoundLog {
+                log: log.clone(),
+                height: block.height,
+                block_hash: block.hash,
+                timestamp: block.timestamp,
+                transaction_hash,
+                transaction_index,
+                log_index,
+            },
+        )
 }

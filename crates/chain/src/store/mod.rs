@@ -20,7 +20,7 @@ use redb::{Database, DatabaseError, Durability, ReadableDatabase};
 
 pub use commit::{BlockWrite, StateChanges};
 pub use error::StoreError;
-pub use logs::{LogQuery, LogQueryError};
+pub use logs::{BlockPlace, FoundLog, LogQuery, LogQueryError, MAX_LOGS, logs_of};
 pub use snapshot::{Snapshot, StoredBlock};
 pub use trie::{NodeChanges, TrieUpdate};
 

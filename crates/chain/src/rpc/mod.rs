@@ -1,0 +1,146 @@
+//! Ethereum JSON-RPC over HTTP and WebSocket on one port.
+//!
+//! Promises: a committed block is final, so `latest`, `safe` and `finalized` are one, and no log is ever removed. Gas is
+//! free. State is served for the newest [`RECENT_STATES`](crate::ledger::RECENT_STATES) blocks, blocks, receipts and logs
+//! for all. Requests, batches, answers, connections and subscriptions are bounded; what is too much gets an error that says
+//! so. There is no authentication and no CORS: bind it to loopback, or put something in front of it.
+
+mod api;
+mod call;
+mod convert;
+mod error;
+mod filters;
+mod handlers;
+mod read;
+mod subscription;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonrpsee::server::{BatchRequestConfig, IdProvider, PingConfig, Server, ServerConfig, ServerHandle};
+use jsonrpsee::types::SubscriptionId;
+
+use crate::ledger::Ledger;
+use api::{EthServer, NodeServer};
+use handlers::Handlers;
+
+/// Bytes of a request: a batch of some transactions of the largest size, in hexadecimal.
+const MAX_REQUEST_BYTES: u32 = 2 * 1024 * 1024;
+
+/// Bytes of an answer: as many logs as a query can return.
+const MAX_RESPONSE_BYTES: u32 = 32 * 1024 * 1024;
+
+/// HTTP and WebSocket connections.
+const MAX_CONNECTIONS: u32 = 256;
+
+/// Subscriptions of one connection.
+const MAX_SUBSCRIPTIONS: u32 = 32;
+
+/// Requests in a batch.
+const MAX_BATCH: u32 = 100;
+
+/// Messages that wait for one WebSocket client.
+const MESSAGE_BUFFER: u32 = 256;
+
+/// What the server tells about its node.
+pub struct NodeInfo {
+    /// Name and version, for `web3_clientVersion`.
+    pub client_version: String,
+    /// Connected consensus peers.
+    pub peer_count: Arc<dyn Fn() -> usize + Send + Sync>,
+    /// The highest block that any peer is known to have; `None` if unknown.
+    pub highest_block: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
+}
+
+impl NodeInfo {
+    /// A node without peers.
+    pub fn alone() -> Self {
+        Self {
+            client_version: concat!("hanse/v", env!("CARGO_PKG_VERSION")).into(),
+            peer_count: Arc::new(|| 0),
+            highest_block: Arc::new(|| None),
+        }
+    }
+}
+
+impl std::fmt::Debug for NodeInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeInfo")
+            .field("client_version", &self.client_version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the server can't start.
+#[derive(Debug, thiserror::Error)]
+#[error("JSON-RPC can't listen on {address}: {source}; give it another address, or stop what listens there")]
+pub struct RpcStartError {
+    /// Where it should listen.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: std::io::Error,
+}
+
+/// A running server. It stops when this is dropped.
+#[derive(Debug)]
+pub struct RpcHandle {
+    address: SocketAddr,
+    server: ServerHandle,
+}
+
+impl RpcHandle {
+    /// Where it listens; the port is known even if any was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops taking requests, and waits until those that run are answered, for `deadline` at most.
+    pub async fn shutdown(self, deadline: Duration) {
+        // An error means that it has stopped already.
+        let _ = self.server.stop();
+        if tokio::time::timeout(deadline, self.server.stopped()).await.is_err() {
+            tracing::warn!("some JSON-RPC connections did not end in time");
+        }
+    }
+}
+
+/// Numbers as text, as Geth gives them: some clients take subscription ids for hexadecimal.
+#[derive(Debug)]
+struct HexIds;
+
+impl IdProvider for HexIds {
+    fn next_id(&self) -> SubscriptionId<'static> {
+        format!("{:#034x}", rand::random::<u128>()).into()
+    }
+}
+
+/// Serves a ledger on an address; port 0 takes any free one.
+pub async fn serve(ledger: Arc<Ledger>, address: SocketAddr, info: NodeInfo) -> Result<RpcHandle, RpcStartError> {
+    let refused = |source| RpcStartError { address, source };
+    let config = ServerConfig::builder()
+        .max_request_body_size(MAX_REQUEST_BYTES)
+        .max_response_body_size(MAX_RESPONSE_BYTES)
+        .max_connections(MAX_CONNECTIONS)
+        .max_subscriptions_per_connection(MAX_SUBSCRIPTIONS)
+        .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH))
+        .set_message_buffer_capacity(MESSAGE_BUFFER)
+        // Clients that went away without a word are found out.
+        .enable_ws_ping(PingConfig::default())
+        .set_id_provider(HexIds)
+        .build();
+    let server = Server::builder()
+        .set_config(config)
+        .build(address)
+        .await
+        .map_err(refused)?;
+    let address = server.local_addr().map_err(refused)?;
+    let handlers = Handlers::new(ledger, info);
+    let mut methods = NodeServer::into_rpc(handlers.clone());
+    methods
+        .merge(EthServer::into_rpc(handlers))
+        .expect("no method has two names");
+    let server = server.start(methods);
+    tracing::info!(%address, "JSON-RPC over HTTP and WebSocket");
+    Ok(RpcHandle { address, server })
+}

@@ -1,0 +1,293 @@
+//! The client: connecting, and sending commands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::primitives::{Address, Bytes, U256};
+use alloy::signers::local::PrivateKeySigner;
+use alloy::sol_types::SolCall;
+use hanse_contracts::{Consortium, Federation};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::config::LedgerConfig;
+use crate::error::LedgerError;
+use crate::intent::{Call, IntentKey, Receipt};
+use crate::outbox::{Outbox, Owner};
+use crate::preflight::{preflight, why_undone};
+use crate::rpc::Rpc;
+use crate::sender::{Answer, Ask, Known, Outcome, Sender};
+use crate::status::Status;
+use crate::watcher::{Heads, watch_heads};
+
+/// Requests waiting for the sender task.
+const ASKS: usize = 1024;
+
+/// Client of the two contracts for one account. Clones are cheap and share everything; when the last is dropped, or on
+/// [`shutdown`](Self::shutdown), the tasks behind it end. See the crate's documentation for what it promises.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    rpc: Arc<Rpc>,
+    heads: Heads,
+    config: LedgerConfig,
+    chain_id: u64,
+    account: Address,
+    asks: mpsc::Sender<Ask>,
+    tasks: std::sync::Mutex<Option<Tasks>>,
+}
+
+struct Tasks {
+    /// Ended at any moment.
+    watching: JoinSet<()>,
+    /// Ends when nobody can ask any more; never in the middle of a write.
+    sender: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Ledger {
+    /// Connects to the first endpoint that answers, checks that it is the right chain with the right contracts, takes up what an
+    /// earlier process left in the store, and starts following the chain.
+    ///
+    /// An account that is not (yet) a member is no error: reading works, and [`status`](Self::status) says so.
+    ///
+    /// # Errors
+    /// `Unreachable`, `WrongChain`, `NoContract`, `ForeignContract`, `Store`, `Config`, `Protocol`, each saying what to do.
+    pub async fn connect(config: LedgerConfig, signer: PrivateKeySigner) -> Result<Self, LedgerError> {
+        let rpc = Arc::new(Rpc::new(&config)?);
+        let chain = {
+            let head = rpc.latest().await?;
+            rpc.set_head(head);
+            let endpoint = rpc.current();
+            let identity = endpoint.identity().await;
+            identity.map_err(|error| error.into_ledger("eth_chainId", endpoint.url()))?
+        };
+        let url = rpc.current().url().clone();
+        check_contracts(&rpc, &config, chain.chain_id).await?;
+        let path = config.store.clone();
+        let outbox = tokio::task::spawn_blocking(move || Outbox::open(&path))
+            .await
+            .map_err(|_| LedgerError::Stopped)??;
+        let account = signer.address();
+        outbox.claim(Owner { account, chain }, &url)?;
+
+        let heads = Heads::new();
+        let (asks, inbox) = mpsc::channel(ASKS);
+        let sender = Sender::new(
+            Arc::clone(&rpc),
+            heads.clone(),
+            signer,
+            chain.chain_id,
+            config.confirmations,
+            outbox,
+        );
+        let mut watching = JoinSet::new();
+        watching.spawn(watch_heads(Arc::clone(&rpc), heads.clone(), config.poll));
+        let (stop, stopped) = oneshot::channel();
+        let sender = tokio::spawn(sender.run(inbox, stopped));
+        let ledger = Self {
+            inner: Arc::new(Inner {
+                rpc,
+                heads,
+                chain_id: chain.chain_id,
+                config,
+                account,
+                asks,
+                tasks: std::sync::Mutex::new(Some(Tasks { watching, sender, stop })),
+            }),
+        };
+        ledger.is_member(account).await?;
+        Ok(ledger)
+    }
+
+    /// The account that commands are sent from.
+    #[must_use]
+    pub fn account(&self) -> Address {
+        self.inner.account
+    }
+
+    /// The chain's id.
+    #[must_use]
+    pub fn chain_id(&self) -> u64 {
+        self.inner.chain_id
+    }
+
+    /// What it was connected with.
+    #[must_use]
+    pub fn config(&self) -> &LedgerConfig {
+        &self.inner.config
+    }
+
+    /// How the connection is doing, now and whenever it changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.inner.rpc.status().subscribe()
+    }
+
+    pub(crate) fn rpc(&self) -> &Arc<Rpc> {
+        &self.inner.rpc
+    }
+
+    pub(crate) fn heads(&self) -> &Heads {
+        &self.inner.heads
+    }
+
+    /// Keys of the commands that are neither final nor given up.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn in_flight(&self) -> Result<Vec<IntentKey>, LedgerError> {
+        self.ask(|reply| Ask::Open { reply }).await
+    }
+
+    /// Gives up a command that is in flight, for example after a timeout: its nonce is used up by an empty transaction when
+    /// another command needs the ones after it. The command may still win that race; repeating it tells (a receipt, or a new
+    /// attempt). False if there is nothing to give up.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn withdraw_command(&self, key: IntentKey) -> Result<bool, LedgerError> {
+        self.ask(|reply| Ask::Withdraw { key, reply }).await
+    }
+
+    /// Ends the tasks and closes the store; returns when it can be opened again. What is in flight is taken up by the next start.
+    pub async fn shutdown(&self) {
+        let tasks = self
+            .inner
+            .tasks
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        let Some(mut tasks) = tasks else { return };
+        let _ = tasks.stop.send(());
+        // It ends by itself after the round it is in; requests in that round have deadlines.
+        let _ = tasks.sender.await;
+        tasks.watching.shutdown().await;
+        self.inner.heads.close();
+    }
+
+    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner
+            .asks
+            .send(make(reply))
+            .await
+            .map_err(|_| LedgerError::Stopped)?;
+        answer.await.map_err(|_| LedgerError::Stopped)
+    }
+
+    pub(crate) async fn federation(
+        &self,
+        key: IntentKey,
+        value: U256,
+        call: impl SolCall,
+    ) -> Result<Receipt, LedgerError> {
+        self.command(key, self.inner.config.federation, value, call.abi_encode().into())
+            .await
+    }
+
+    pub(crate) async fn consortium(&self, key: IntentKey, call: impl SolCall) -> Result<Receipt, LedgerError> {
+        self.command(key, self.inner.config.consortium, U256::ZERO, call.abi_encode().into())
+            .await
+    }
+
+    async fn command(&self, key: IntentKey, to: Address, value: U256, data: Bytes) -> Result<Receipt, LedgerError> {
+        let call = Call { to, value, data };
+        let allowed = self.inner.config.receipt_timeout;
+        let attempt = self.attempt(&key, call);
+        match timeout(allowed, attempt).await {
+            Ok(result) => result,
+            Err(_) => {
+                // The sender answers between rounds, which have deadlines of their own; this one is for the worst case.
+                let asked = timeout(Duration::from_secs(1), self.ask(|reply| Ask::Detail { key, reply })).await;
+                Err(LedgerError::Timeout {
+                    waited: allowed,
+                    detail: asked
+                        .ok()
+                        .and_then(Result::ok)
+                        .unwrap_or_else(|| "the ledger is slow to answer".into()),
+                })
+            }
+        }
+    }
+
+    async fn attempt(&self, key: &IntentKey, call: Call) -> Result<Receipt, LedgerError> {
+        let digest = call.digest();
+        let known = self
+            .ask(|reply| Ask::Look {
+                key: key.clone(),
+                digest,
+                reply,
+            })
+            .await??;
+        let answer: Answer = match known {
+            Known::Done(receipt) => return Ok(receipt),
+            Known::Open(answer) => answer,
+            Known::Nothing => {
+                let gas = preflight(&self.inner.rpc, self.inner.account, &call).await?;
+                let (reply, answer) = oneshot::channel();
+                let submit = Ask::Submit {
+                    key: key.clone(),
+                    call: call.clone(),
+                    gas,
+                    reply,
+                };
+                self.inner.asks.send(submit).await.map_err(|_| LedgerError::Stopped)?;
+                answer
+            }
+        };
+        match answer.await.map_err(|_| LedgerError::Stopped)?? {
+            Outcome::Landed(receipt) => Ok(receipt),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            Outcome::Rejected(reason) => Err(LedgerError::Rejected { reason }),
+            Outcome::Reverted { tx, block } => {
+                match why_undone(&self.inner.rpc, self.inner.account, &call, block).await {
+                    Ok(refusal) => Err(refusal.into()),
+                    Err(reason) => Err(LedgerError::Reverted { tx, block, reason }),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.heads.close();
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger")
+            .field("account", &self.inner.account)
+            .field("chain_id", &self.inner.chain_id)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn check_contracts(rpc: &Rpc, config: &LedgerConfig, chain_id: u64) -> Result<(), LedgerError> {
+    for (name, address) in [("Consortium", config.consortium), ("Federation", config.federation)] {
+        let code: Bytes = rpc.request("eth_getCode", (address, "latest")).await?;
+        if code.is_empty() {
+            return Err(LedgerError::NoContract {
+                name,
+                address,
+                chain_id,
+            });
+        }
+    }
+    let found = crate::views::read(rpc, config.federation, Federation::consortiumCall {}).await?;
+    let back = crate::views::read(rpc, config.consortium, Consortium::federationCall {}).await?;
+    if found != config.consortium || back != config.federation {
+        return Err(LedgerError::ForeignContract {
+            federation: config.federation,
+            consortium: config.consortium,
+            found,
+        });
+    }
+    Ok(())
+}
