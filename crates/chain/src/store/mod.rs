@@ -8,6 +8,8 @@ mod codes;
 mod commit;
 mod error;
 mod logs;
+#[cfg(test)]
+mod oracle_tests;
 mod snapshot;
 mod tables;
 mod trie;

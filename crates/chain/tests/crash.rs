@@ -1,0 +1,134 @@
+//! `kill -9` at any moment: what was acknowledged is there, what is there is whole.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use alloy::primitives::{B256, keccak256};
+use hanse_chain::application::Application;
+use hanse_chain::ledger::Ledger;
+use hanse_chain::store::OpenError;
+use rand::{Rng, SeedableRng};
+use support::*;
+
+const FOLDER: &str = "HANSE_CRASH_TEST_FOLDER";
+
+/// Not a test of its own: what the killed process runs. Commits blocks, and says so after each.
+#[test]
+fn child_commits_blocks_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let ledger = open(Path::new(&folder), 4);
+    println!("open");
+    loop {
+        let nonce = ledger
+            .head()
+            .snapshot()
+            .account(key(0).address())
+            .unwrap()
+            .unwrap()
+            .nonce;
+        for n in 0..20 {
+            let id = keccak256((nonce + n).to_be_bytes());
+            ledger.submit(&announce(0, nonce + n, id)).unwrap();
+        }
+        let (tip, _) = produce(&ledger, 0);
+        println!("committed {} {}", tip.height, tip.hash);
+    }
+}
+
+fn child(folder: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_commits_blocks_until_it_is_killed", "--nocapture"])
+        .env(FOLDER, folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn nothing_acknowledged_is_lost() {
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let mut acknowledged = (0, genesis(4).hash().unwrap());
+    for _ in 0..8 {
+        let mut child = child(folder.path());
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1000);
+        let reader = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut words = line.split(' ').skip_while(|word| *word != "committed");
+                if let (Some(_), Some(height), Some(hash)) = (words.next(), words.next(), words.next()) {
+                    let hash: B256 = hash.parse().unwrap();
+                    sender.send((height.parse::<u64>().unwrap(), hash)).unwrap();
+                }
+            }
+        });
+        // At least one block, then any moment of the following ones.
+        acknowledged = receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+        let _ = receiver.recv_timeout(Duration::from_millis(random.random_range(0..40)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        reader.join().unwrap();
+        acknowledged = receiver.try_iter().last().unwrap_or(acknowledged);
+
+        let ledger = open(folder.path(), 4);
+        let tip = ledger.tip();
+        assert!(tip.height >= acknowledged.0, "{tip:?} {acknowledged:?}");
+        let at = ledger.head().snapshot().header_at(acknowledged.0).unwrap().unwrap();
+        assert_eq!(at.1, acknowledged.1);
+    }
+    // What is there is what the blocks make: another ledger executes them all to the same tip.
+    let other = tempfile::tempdir().unwrap();
+    let (ledger, other) = (open(folder.path(), 4), open(other.path(), 4));
+    for height in 1..=ledger.tip().height {
+        let decided = ledger.decided(height).unwrap().unwrap();
+        other.commit(&decided.block, &decided.certificate).unwrap();
+    }
+    assert_eq!(other.tip(), ledger.tip());
+    assert!(ledger.tip().height >= acknowledged.0.max(8));
+    assert_eq!(produce(&ledger, 0).0.height, other.tip().height + 1);
+}
+
+#[test]
+fn a_store_can_be_open_once_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let _ledger = open(folder.path(), 1);
+    let error = Ledger::open(folder.path(), &genesis(1)).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+}
+
+#[test]
+fn the_store_of_another_ledger_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path(), 1));
+    let error = Ledger::open(folder.path(), &genesis(2)).unwrap_err();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    assert_eq!(open(folder.path(), 1).tip().height, 0);
+}
+
+#[test]
+fn a_damaged_store_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(hanse_chain::store::FILE_NAME);
+    std::fs::write(&file, b"this is no store at all, but some other file").unwrap();
+    let error = Ledger::open(folder.path(), &genesis(1)).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_folder_that_can_not_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let error = Ledger::open(&file.join("below"), &genesis(1)).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+}
