@@ -12,10 +12,14 @@ use crate::consensus::{Consensus, ConsensusConfig, ConsensusStartError, Consensu
 use crate::genesis::Genesis;
 use crate::key::ValidatorKey;
 use crate::ledger::Ledger;
+use crate::rpc::{self, NodeInfo, RpcHandle, RpcStartError};
 use crate::store::{OpenError, StoreError};
 
 /// Folder of the consensus write-ahead log within the data folder.
 const CONSENSUS_FOLDER: &str = "consensus";
+
+/// How long requests that run when the node stops may take.
+const RPC_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long readers of a stopped node may take to let go of its store.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,6 +35,9 @@ pub struct NodeConfig {
     pub key: ValidatorKey,
     /// Where it takes consensus connections. The member's consensus address in the Consortium contract must lead here.
     pub consensus_listen: SocketAddr,
+    /// Where it serves JSON-RPC over HTTP and WebSocket; port 0 takes any free one. There is no authentication: keep it on
+    /// loopback.
+    pub rpc_listen: SocketAddr,
     /// Multiaddrs, each with a `/p2p/` peer id, of nodes beside the members that may connect: those that catch up before
     /// they are admitted.
     pub additional_peers: Vec<String>,
@@ -45,6 +52,9 @@ pub enum StartError {
     /// Consensus: its port is taken, or another node runs with the same key.
     #[error(transparent)]
     Consensus(#[from] ConsensusStartError),
+    /// The JSON-RPC port is taken.
+    #[error(transparent)]
+    Rpc(#[from] RpcStartError),
     /// The store broke right after it was opened.
     #[error(transparent)]
     Read(#[from] StoreError),
@@ -63,6 +73,7 @@ pub enum StartError {
 pub struct Node {
     ledger: Arc<Ledger>,
     consensus: Consensus,
+    rpc: RpcHandle,
 }
 
 impl Node {
@@ -88,7 +99,18 @@ impl Node {
             additional_peers,
         };
         let consensus = Consensus::start(consensus, ledger.clone()).await?;
-        Ok(Self { ledger, consensus })
+        match rpc::serve(ledger.clone(), config.rpc_listen, node_info(consensus.status())).await {
+            Ok(rpc) => Ok(Self { ledger, consensus, rpc }),
+            Err(error) => {
+                consensus.shutdown().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Where JSON-RPC is served.
+    pub fn rpc_addr(&self) -> SocketAddr {
+        self.rpc.address()
     }
 
     /// The ledger.
@@ -106,8 +128,9 @@ impl Node {
         self.consensus.status()
     }
 
-    /// Stops consensus, then everything else. When it returns, ports and store are free.
+    /// Stops taking requests, then consensus, then the rest. When it returns, ports and store are free.
     pub async fn shutdown(self) {
+        self.rpc.shutdown(RPC_DEADLINE).await;
         self.consensus.shutdown().await;
         let deadline = Instant::now() + RELEASE_DEADLINE;
         while Arc::strong_count(&self.ledger) > 1 {
@@ -117,6 +140,16 @@ impl Node {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+fn node_info(status: watch::Receiver<ConsensusStatus>) -> NodeInfo {
+    NodeInfo {
+        peer_count: Arc::new(move || {
+            let status = status.borrow();
+            status.connected.saturating_sub(usize::from(status.is_validator))
+        }),
+        ..NodeInfo::alone()
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use alloy::consensus::BlockHeader;
 use alloy::primitives::B256;
+use alloy::providers::{Provider, ProviderBuilder};
 use hanse_chain::consensus::ConsensusStartError;
 use hanse_chain::genesis::{ConsensusParameters, Genesis};
 use hanse_chain::ledger::Ledger;
@@ -107,6 +108,17 @@ async fn four_nodes_take_transactions_from_every_member_and_agree() {
         at(0.99)
     );
     assert!(at(0.5) < Duration::from_secs(1), "{:?}", at(0.5));
+
+    // What one node took and all decided, every node serves.
+    for node in &nodes {
+        let url = node.report.borrow().rpc.parse().unwrap();
+        let provider = ProviderBuilder::new().connect_http(url);
+        assert_eq!(
+            provider.get_transaction_count(support::key(2).address()).await.unwrap(),
+            25
+        );
+        assert!(provider.get_block_number().await.unwrap() >= 101);
+    }
 
     let height = nodes[0].height();
     let before: Vec<_> = nodes.iter().map(Process::processor_time).collect();
@@ -233,6 +245,12 @@ async fn what_keeps_a_node_from_starting_is_named_with_what_to_do() {
         error.to_string().contains(&settings[0].listen.port().to_string()),
         "{error}"
     );
+
+    let mut crowded = settings[1].config();
+    crowded.rpc_listen = running.rpc_addr();
+    let error = Node::start(crowded).await.unwrap_err();
+    assert!(matches!(error, StartError::Rpc(_)), "{error}");
+    assert!(error.to_string().contains(&running.rpc_addr().to_string()), "{error}");
 
     running.shutdown().await;
     let mut foreign = settings[0].config();

@@ -33,6 +33,7 @@ impl Settings {
             genesis: Genesis::load(&self.folder.join("genesis.json")).unwrap(),
             key: ValidatorKey::load(&self.folder.join("validator.key")).unwrap(),
             consensus_listen: self.listen,
+            rpc_listen: "127.0.0.1:0".parse().unwrap(),
             additional_peers: Vec::new(),
         }
     }
@@ -65,6 +66,7 @@ pub struct Report {
     pub connected: usize,
     pub engine_restarts: u32,
     pub halted: Option<String>,
+    pub rpc: String,
     /// Transactions of all members in the ledger.
     pub transactions: u64,
 }
@@ -117,6 +119,7 @@ pub fn serve() {
                 connected: now.connected,
                 engine_restarts: now.engine_restarts,
                 halted: now.halted,
+                rpc: format!("http://{}", node.rpc_addr()),
                 transactions: transactions(),
             };
             say(serde_json::to_string(&report).unwrap());
