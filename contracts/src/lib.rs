@@ -8,6 +8,8 @@
 //! promises is written in `src/interfaces/I*.sol`. Types that functions take and return are in the modules
 //! [`IConsortium`] and [`IFederation`]; enums are plain numbers there, in the order of the interface.
 //!
+//! `From` and `TryFrom` lead from the bindings' structs, events and errors to the types of `hanse-agreement`.
+//!
 //! On an embedded ledger both are created in the genesis block by [`GENESIS_DEPLOYER`], the consortium with nonce 0 and
 //! the federation with nonce 1, by running the init code of [`genesis_deployments`]. On any other chain the same init
 //! code is sent as two transactions of one account; [`addresses_of`] tells beforehand where they will be, which the
@@ -34,7 +36,10 @@ mod bindings {
     );
 }
 
+mod convert;
+
 pub use bindings::{Consortium, Federation, IConsortium, IFederation};
+pub use convert::UnknownState;
 
 /// Creates both contracts in the genesis block. It spells "Hanse genesis": nobody holds a key that hashes to it, so
 /// nothing else can ever come from it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Account, AgreementId, Amount, Hash, Price};
 
 /// What a service needs, and what a bid offers: the same fields so that they compare one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
     /// Hundredths of a percent, at most 10000; the offer must not be lower.

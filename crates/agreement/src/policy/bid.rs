@@ -2,46 +2,45 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{Capacity, NotEnough, Reservations};
-use super::terms::{Shortfall, shortfalls};
+use super::reservations::{Reservations, Shortage};
 use crate::{Account, Agreement, Price, State, Terms};
 
 /// What an hour costs. The parts are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct PriceList {
     /// For any service, whatever it takes.
     pub base: Price,
     /// For each replica.
     pub per_replica: Price,
-    /// For each thousandth of a core.
+    /// For each thousandth of a core of each replica.
     pub per_millicore: Price,
-    /// For each mebibyte of memory.
+    /// For each mebibyte of memory of each replica.
     pub per_ram_mb: Price,
-    /// For each megabit a second.
+    /// For each megabit a second of the service.
     pub per_bandwidth_mbps: Price,
 }
 
 impl PriceList {
-    /// The same for every service.
-    pub fn flat(price: Price) -> Self {
+    /// So much for each replica, whatever it takes.
+    pub fn per_replica(price: Price) -> Self {
         Self {
-            base: price,
+            per_replica: price,
             ..Self::default()
         }
     }
 
-    /// What an hour of a service under these terms costs. A price too large for the ledger is the largest there is.
-    pub fn price(&self, terms: &Terms) -> Price {
-        let needed = Capacity::of(terms);
+    /// What an hour of a service that needs `wanted` costs. A price too large for the ledger is the largest there is.
+    pub fn price(&self, wanted: &Terms) -> Price {
+        let replicas = u128::from(wanted.replicas);
         let parts = [
-            (self.per_replica, u64::from(terms.replicas)),
-            (self.per_millicore, needed.cpu_millicores),
-            (self.per_ram_mb, needed.ram_mb),
-            (self.per_bandwidth_mbps, needed.bandwidth_mbps),
+            (self.per_replica, replicas),
+            (self.per_millicore, replicas * u128::from(wanted.cpu_millicores)),
+            (self.per_ram_mb, replicas * u128::from(wanted.ram_mb)),
+            (self.per_bandwidth_mbps, wanted.bandwidth_mbps.into()),
         ];
         Price(parts.into_iter().fold(self.base.0, |sum, (price, units)| {
-            sum.saturating_add(price.0.saturating_mul(units.into()))
+            sum.saturating_add(price.0.saturating_mul(units))
         }))
     }
 }
@@ -54,8 +53,6 @@ pub struct Provider {
     pub account: Account,
     /// Its prices.
     pub prices: PriceList,
-    /// What it promises at best in quality: availability, latency, jitter; the other fields are not read.
-    pub quality: Terms,
     /// Seconds: longer confirmation windows are not accepted, because what was deployed is unpaid for so long.
     pub longest_confirm_window: u32,
 }
@@ -76,7 +73,7 @@ pub enum NoBid {
     #[error("it is this domain's own announcement")]
     Own,
     /// A provider was chosen, or it has ended.
-    #[error("it is no longer open: {0}")]
+    #[error("it is no longer open, but {0}")]
     NotOpen(State),
     /// The bid would be late.
     #[error("the bid deadline has passed")]
@@ -89,17 +86,14 @@ pub enum NoBid {
         /// Seconds that this domain accepts.
         longest: u32,
     },
-    /// The quality asked for is better than what is promised here.
-    #[error("this domain does not promise that quality: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Quality(Vec<Shortfall>),
-    /// The cluster is too full.
+    /// The cluster is too full, or not good enough.
     #[error(transparent)]
-    NotEnough(#[from] NotEnough),
+    Shortage(#[from] Shortage),
 }
 
-/// Whether to bid on `agreement`, and what. Where it says yes the capacity has been reserved; it stays so until
-/// [`Reservations::observe`] sees the agreement lost or ended, or until
-/// [`free_agreement`](Reservations::free_agreement) if the bid could not be placed. Asking again gives the same answer.
+/// Whether to bid on `agreement`, and what. Where it says yes the terms have been reserved; they stay so until
+/// [`Reservations::observe`] sees the agreement lost or ended, or until [`release`](Reservations::release) if the bid
+/// could not be placed. Asking again gives the same answer.
 pub fn decide(
     provider: &Provider,
     reservations: &mut Reservations,
@@ -122,19 +116,12 @@ pub fn decide(
             longest: provider.longest_confirm_window,
         });
     }
-    let terms = Terms {
-        availability_bps: provider.quality.availability_bps,
-        latency_ms: provider.quality.latency_ms,
-        jitter_ms: provider.quality.jitter_ms,
-        ..announcement.requirements
-    };
-    let short = shortfalls(&announcement.requirements, &terms);
-    if !short.is_empty() {
-        return Err(NoBid::Quality(short));
-    }
-    reservations.reserve(agreement.id(), Capacity::of(&terms))?;
+    let mut others = reservations.clone();
+    others.release(agreement.id());
+    let terms = others.offer_for(&announcement.requirements)?;
+    reservations.reserve(agreement.id(), &terms);
     Ok(Offer {
-        price_per_hour: provider.prices.price(&terms),
+        price_per_hour: provider.prices.price(&announcement.requirements),
         terms,
     })
 }

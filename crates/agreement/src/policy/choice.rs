@@ -10,10 +10,10 @@ use crate::{Account, Bid, Price, Terms};
 /// What was decided about the bids of one agreement, with a reason for each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Decision {
+pub struct Choice {
     /// The bid to choose; none if no bid will do.
-    pub chosen: Option<Bid>,
-    /// All others, in their order.
+    pub winner: Option<Bid>,
+    /// All others, in the order of their sequence.
     pub rejected: Vec<RejectedBid>,
 }
 
@@ -70,9 +70,29 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Choice {
+    /// Why `bid` was not chosen, for people; `None` for the winner and for a bid that was not among those judged.
+    pub fn reason_against(&self, bid: &Bid) -> Option<String> {
+        self.rejected
+            .iter()
+            .find(|rejected| rejected.bid == *bid)
+            .map(|rejected| rejected.reason.to_string())
+    }
+}
+
+/// Chooses among `bids` of members, whatever they cost.
+pub fn choose(required: &Terms, bids: &[Bid]) -> Choice {
+    choose_among(required, bids, None, |_| true)
+}
+
 /// Chooses among `bids`. `limit`: the highest price per hour that the consumer would pay. `is_member`: the contract lets
 /// only members be chosen.
-pub fn choose(required: &Terms, bids: &[Bid], limit: Option<Price>, is_member: impl Fn(Account) -> bool) -> Decision {
+pub fn choose_among(
+    required: &Terms,
+    bids: &[Bid],
+    limit: Option<Price>,
+    is_member: impl Fn(Account) -> bool,
+) -> Choice {
     let unfit = |bid: &Bid| {
         let short = shortfalls(required, &bid.offer);
         if !short.is_empty() {
@@ -111,8 +131,8 @@ pub fn choose(required: &Terms, bids: &[Bid], limit: Option<Price>, is_member: i
         })
         .collect();
     rejected.sort_by_key(|rejected| rejected.bid.sequence);
-    Decision {
-        chosen: chosen.cloned(),
+    Choice {
+        winner: chosen.cloned(),
         rejected,
     }
 }

@@ -13,9 +13,9 @@ pub struct Shortfall {
     /// Which field.
     pub field: Field,
     /// What is needed, in the field's unit.
-    pub required: u32,
+    pub required: u64,
     /// What is offered, in the field's unit.
-    pub offered: u32,
+    pub offered: u64,
 }
 
 /// A field of [`Terms`].
@@ -43,8 +43,8 @@ pub fn shortfalls(required: &Terms, offer: &Terms) -> Vec<Shortfall> {
     [
         (
             Field::AvailabilityBps,
-            required.availability_bps.into(),
-            offer.availability_bps.into(),
+            u32::from(required.availability_bps),
+            u32::from(offer.availability_bps),
         ),
         (Field::LatencyMs, required.latency_ms, offer.latency_ms),
         (Field::JitterMs, required.jitter_ms, offer.jitter_ms),
@@ -63,8 +63,8 @@ pub fn shortfalls(required: &Terms, offer: &Terms) -> Vec<Shortfall> {
     })
     .map(|(field, required, offered)| Shortfall {
         field,
-        required,
-        offered,
+        required: required.into(),
+        offered: offered.into(),
     })
     .collect()
 }
@@ -77,7 +77,7 @@ impl fmt::Display for Shortfall {
             offered,
         } = self;
         let bound = if field.is_upper_bound() { "at most" } else { "at least" };
-        let percent = |bps: u32| format!("{}.{:02}", bps / 100, bps % 100);
+        let percent = |bps: u64| format!("{}.{:02}", bps / 100, bps % 100);
         match field {
             Field::AvailabilityBps => {
                 write!(
