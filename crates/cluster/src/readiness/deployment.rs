@@ -45,6 +45,12 @@ pub(crate) fn readiness(
     let total = status.replicas.unwrap_or(0);
     let available = status.available_replicas.unwrap_or(0);
     if updated == wanted && total == wanted && available == wanted {
+        // The Deployment's watch may be ahead of the pods': no judgement over pods that have not been seen.
+        if i32::try_from(pods.len()).unwrap_or(i32::MAX) < wanted {
+            return Readiness::waiting(Vec::new(), || {
+                format!("{wanted} replicas are available, not all seen yet")
+            });
+        }
         let fresh: Vec<String> = pods.iter().flat_map(|pod| pod::fresh_programs(pod, now)).collect();
         return if fresh.is_empty() {
             Readiness::Ready

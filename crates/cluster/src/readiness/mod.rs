@@ -7,6 +7,8 @@ mod pod;
 mod service;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_jobs_and_services;
 mod verdict;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

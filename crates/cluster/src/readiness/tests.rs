@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn from<K: DeserializeOwned>(value: Value) -> K {
+pub(super) fn from<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::now()
 }
 
-fn patience() -> Patience {
+pub(super) fn patience() -> Patience {
     Patience::default()
 }
 
@@ -55,6 +55,16 @@ fn event(reason: &str, message: &str, at: &str) -> Event {
     from(
         json!({"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "uid": "p-uid"}, "type": "Warning",
         "reason": reason, "message": message, "lastTimestamp": at}),
+    )
+}
+
+/// A pod whose program has no readiness probe and started some seconds ago.
+fn running(probe: Value, seconds: u64, restarts: i32) -> Pod {
+    let started = now() - Duration::from_secs(seconds);
+    from(
+        json!({"metadata": {"name": "d-1"}, "spec": {"containers": [{"name": "main", "readinessProbe": probe}]},
+        "status": {"containerStatuses": [{"name": "main", "image": "i", "imageID": "", "ready": true,
+            "restartCount": restarts, "state": {"running": {"startedAt": started.to_string()}}}]}}),
     )
 }
 
@@ -105,9 +115,19 @@ fn a_deployment_is_ready_when_the_wanted_number_of_its_newest_version_is_availab
             "the numbers are those of the previous generation",
         ),
     ] {
-        let readiness = deployment_readiness(Some(&deployment(status)), &[], &[], &patience(), now());
+        let pod = running(json!(null), 90, 0);
+        let readiness = deployment_readiness(Some(&deployment(status)), &[&pod, &pod], &[], &patience(), now());
         assert_eq!(readiness == Readiness::Ready, ready, "{why}: {readiness:?}");
     }
+}
+
+#[test]
+fn pods_that_have_not_been_seen_are_not_judged() {
+    let ready = deployment(json!({"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}));
+    assert!(matches!(
+        deployment_readiness(Some(&ready), &[], &[], &patience(), now()),
+        Readiness::Waiting(_)
+    ));
 }
 
 #[test]
@@ -122,34 +142,24 @@ fn zero_replicas_are_ready_when_none_is_left() {
 
 #[test]
 fn a_program_without_a_probe_that_has_just_started_has_yet_to_prove_itself() {
-    let ready = deployment(json!({"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}));
-    let pod = |probe: Value, started: Timestamp, restarts: i32| -> Pod {
-        from(
-            json!({"metadata": {"name": "d-1"}, "spec": {"containers": [{"name": "main", "readinessProbe": probe}]},
-            "status": {"containerStatuses": [{"name": "main", "image": "i", "imageID": "", "ready": true,
-                "restartCount": restarts, "state": {"running": {"startedAt": started.to_string()}}}]}}),
-        )
-    };
-    let ago = |seconds| now() - Duration::from_secs(seconds);
+    let mut ready = deployment(json!({"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}));
+    ready.spec.replicas = Some(1);
     let judge = |pod: Pod| deployment_readiness(Some(&ready), &[&pod], &[], &patience(), now());
     assert_eq!(
-        judge(pod(json!(null), ago(2), 0)),
+        judge(running(json!(null), 2, 0)),
         Readiness::Settling("d-1/main#0".to_owned())
     );
     assert_eq!(
-        judge(pod(json!(null), ago(2), 1)),
+        judge(running(json!(null), 2, 1)),
         Readiness::Settling("d-1/main#1".to_owned())
     );
     assert_eq!(
-        judge(pod(json!(null), ago(90), 0)),
+        judge(running(json!(null), 90, 0)),
         Readiness::Ready,
         "it has run for long"
     );
-    assert_eq!(
-        judge(pod(json!({"tcpSocket": {"port": 1}}), ago(2), 0)),
-        Readiness::Ready,
-        "its probe vouches for it"
-    );
+    let probed = running(json!({"tcpSocket": {"port": 1}}), 2, 0);
+    assert_eq!(judge(probed), Readiness::Ready, "its probe vouches for it");
 }
 
 #[test]
@@ -409,96 +419,5 @@ fn only_pods_of_the_current_roll_out_count() {
         found(&deployment),
         ["a", "b"],
         "while the controller has not numbered them, all count"
-    );
-}
-
-#[test]
-fn a_job_is_ready_when_complete_and_final_when_it_says_so() {
-    let job = |status: Value| {
-        from(json!({"metadata": {"name": "j", "uid": "j-uid"}, "spec": {"template": {}}, "status": status}))
-    };
-    let crashed: Pod = from(json!({"metadata": {"name": "j-1", "uid": "p-uid", "ownerReferences": [
-            {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j-uid", "controller": true}]},
-        "status": {"phase": "Failed", "containerStatuses": [{"name": "main", "image": "i", "imageID": "", "ready": false,
-            "restartCount": 0, "state": {"terminated": {"exitCode": 7, "reason": "Error"}}}]}}));
-
-    let complete = job(json!({"conditions": [{"type": "Complete", "status": "True"}]}));
-    assert_eq!(job_readiness(Some(&complete), &[], &[], &patience()), Readiness::Ready);
-
-    let Readiness::Waiting(causes) = job_readiness(Some(&job(json!({}))), &[&crashed], &[], &patience()) else {
-        panic!()
-    };
-    assert_eq!(
-        (causes[0].reason, causes[0].grace),
-        (Reason::CrashLoop, None),
-        "the Job counts its crashes itself"
-    );
-
-    let failed = job(json!({"conditions": [{"type": "Failed", "status": "True", "message": "reached backoff limit"}]}));
-    let Readiness::Waiting(causes) = job_readiness(Some(&failed), &[&crashed], &[], &patience()) else {
-        panic!()
-    };
-    assert_eq!(
-        (causes[0].reason, causes[0].grace),
-        (Reason::JobFailed, Some(Duration::ZERO))
-    );
-    assert!(
-        causes[0]
-            .message
-            .contains("reached backoff limit: container main of pod j-1 ended with exit code 7")
-    );
-    assert!(causes[0].log.is_some());
-}
-
-#[test]
-fn a_job_that_may_not_create_pods_says_so_through_its_events() {
-    let job = from(json!({"metadata": {"name": "j", "uid": "j-uid"}, "spec": {"template": {}}}));
-    let refused: Event = from(
-        json!({"metadata": {"name": "e"}, "involvedObject": {"kind": "Job", "uid": "j-uid"},
-        "reason": "FailedCreate", "message": "forbidden: exceeded quota: q"}),
-    );
-    let Readiness::Waiting(causes) = job_readiness(Some(&job), &[], &[&refused], &patience()) else {
-        panic!()
-    };
-    assert_eq!(causes[0].reason, Reason::QuotaExceeded);
-}
-
-#[test]
-fn a_service_is_ready_with_the_address_its_type_promises() {
-    let service = |spec: Value, status: Value| from(json!({"metadata": {"name": "s"}, "spec": spec, "status": status}));
-    for (spec, status, ready) in [
-        (json!({"type": "ClusterIP", "clusterIP": "10.0.0.1"}), json!({}), true),
-        (json!({"type": "ClusterIP", "clusterIP": "None"}), json!({}), true),
-        (json!({"type": "ClusterIP"}), json!({}), false),
-        (
-            json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1"}),
-            json!({}),
-            false,
-        ),
-        (
-            json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1"}),
-            json!({"loadBalancer": {"ingress": [{"ip": "127.0.0.9"}]}}),
-            true,
-        ),
-        (
-            json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1"}),
-            json!({"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}}),
-            true,
-        ),
-    ] {
-        let service = service(spec, status);
-        let readiness = service_readiness(Some(&service), &patience());
-        assert_eq!(readiness == Readiness::Ready, ready, "{service:?}");
-    }
-}
-
-#[test]
-fn what_does_not_exist_is_missing_after_a_grace() {
-    let Readiness::Waiting(causes) = deployment_readiness(None, &[], &[], &patience(), now()) else {
-        panic!()
-    };
-    assert_eq!(
-        (causes[0].reason, causes[0].grace),
-        (Reason::Missing, Some(patience().missing))
     );
 }

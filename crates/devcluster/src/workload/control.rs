@@ -65,9 +65,14 @@ pub(crate) fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// The reference to `owner` as the controller of a new object.
+/// The reference to `owner` as the controller of a new object. It holds up foreground deletion of the owner, as upstream
+/// controllers' references do (`metav1.NewControllerRef`): a deleted Deployment stays until its pods are gone.
 pub(crate) fn controlled_by<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
-    owner.controller_owner_ref(&()).unwrap_or_default()
+    let reference = owner.controller_owner_ref(&()).unwrap_or_default();
+    OwnerReference {
+        block_owner_deletion: Some(true),
+        ..reference
+    }
 }
 
 /// Whether `object` is controlled by the owner of that uid.
