@@ -11,8 +11,15 @@ use crate::execution::call::call;
 use crate::execution::spec::{ChainRules, mix_hash};
 use crate::ledger::Head;
 
-/// An estimate may be this much too high (1/64); finding it exactly takes several more runs.
+/// The search may end this close to the least gas (1/64); finding it exactly takes several more runs.
 const ESTIMATE_SLACK: u64 = 64;
+
+/// What an estimate has on top of the least gas (1/4), unless a plain transfer is estimated. Gas is free, and others'
+/// transactions may change what the call does before it is in a block.
+const ESTIMATE_MARGIN: u64 = 4;
+
+/// Gas of a plain transfer.
+const TRANSFER_GAS: u64 = 21_000;
 
 /// The next block's environment if it were made now: what a transaction that is being prepared will see.
 pub fn next_header(head: &Head, now_seconds: u64) -> Header {
@@ -36,7 +43,8 @@ pub fn run(rules: ChainRules, head: &Head, header: &Header, request: &Transactio
     }
 }
 
-/// The gas that a request needs: what it used, more if calls inside need some in reserve, found by halving.
+/// The gas that a request needs, with a margin: what it used, more if calls inside need some in reserve, found by
+/// halving.
 pub fn estimate(
     rules: ChainRules,
     head: &Head,
@@ -44,7 +52,8 @@ pub fn estimate(
     request: &TransactionRequest,
 ) -> Result<u64, RpcError> {
     let environment = environment(rules, head, request)?;
-    let mut enough = environment.gas_limit;
+    let most = environment.gas_limit;
+    let mut enough = most;
     let with_gas = |gas_limit: u64| {
         let environment = TxEnv {
             gas_limit,
@@ -61,6 +70,9 @@ pub fn estimate(
         } => return Err(RpcError::Failed(format!("gas required exceeds allowance ({enough})"))),
         ExecutionResult::Halt { reason, .. } => return Err(halted(&reason)),
     };
+    if gas.total_gas_spent() == TRANSFER_GAS {
+        return Ok(TRANSFER_GAS);
+    }
     let mut too_little = gas.tx_gas_used().saturating_sub(1);
     // Most need what they spent before refunds, and the 1/64 that a call keeps back (EIP-150).
     let mut next = (gas.total_gas_spent() + 2300) * 64 / 63;
@@ -74,7 +86,7 @@ pub fn estimate(
         }
         next = (too_little / 2 + enough / 2).min(too_little.saturating_mul(2));
     }
-    Ok(enough)
+    Ok((enough + enough / ESTIMATE_MARGIN).min(most))
 }
 
 fn halted(reason: &HaltReason) -> RpcError {

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jsonrpsee::RpcModule;
 use jsonrpsee::server::{BatchRequestConfig, IdProvider, PingConfig, Server, ServerConfig, ServerHandle};
 use jsonrpsee::types::SubscriptionId;
 
@@ -135,12 +136,59 @@ pub async fn serve(ledger: Arc<Ledger>, address: SocketAddr, info: NodeInfo) -> 
         .await
         .map_err(refused)?;
     let address = server.local_addr().map_err(refused)?;
+    let server = server.start(methods(ledger, info));
+    tracing::info!(%address, "JSON-RPC over HTTP and WebSocket");
+    Ok(RpcHandle { address, server })
+}
+
+fn methods(ledger: Arc<Ledger>, info: NodeInfo) -> RpcModule<Handlers> {
     let handlers = Handlers::new(ledger, info);
     let mut methods = NodeServer::into_rpc(handlers.clone());
     methods
         .merge(EthServer::into_rpc(handlers))
         .expect("no method has two names");
-    let server = server.start(methods);
-    tracing::info!(%address, "JSON-RPC over HTTP and WebSocket");
-    Ok(RpcHandle { address, server })
+    methods
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use alloy::primitives::{Address, B256};
+
+    use super::*;
+    use crate::application::Application;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_subscriber_that_does_not_read_is_dropped_with_a_notice() {
+        let folder = tempfile::tempdir().unwrap();
+        let genesis = serde_json::json!({
+            "chainId": 1, "timestamp": 0,
+            "members": [{
+                "account": Address::repeat_byte(0xaa), "validatorKey": B256::repeat_byte(1),
+                "sealingKey": B256::repeat_byte(2), "name": "a", "consensusAddress": "/ip4/127.0.0.1/tcp/1"
+            }],
+            "consensusParameters": {
+                "proposeMs": 400, "proposeDeltaMs": 300, "voteMs": 200, "voteDeltaMs": 150, "heartbeatMs": 5000
+            }
+        });
+        let ledger = Ledger::open(folder.path(), &serde_json::from_value(genesis).unwrap()).unwrap();
+        let methods = methods(ledger.clone(), NodeInfo::alone());
+        let subscribe = r#"{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}"#;
+        let (_, mut messages) = methods.raw_json_request(subscribe, 1).await.unwrap();
+        // More than the client's buffer of one and the ring of committed blocks hold.
+        for _ in 0..100 {
+            let block = ledger.build(Address::repeat_byte(0xaa), 0).unwrap();
+            ledger.commit(&block, b"certificate").unwrap();
+        }
+        let mut received = Vec::new();
+        let end = async {
+            while let Some(message) = messages.recv().await {
+                received.push(message.to_string());
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), end).await.unwrap();
+        assert!(received.len() < 100, "{}", received.len());
+        let notice = received.last().unwrap();
+        assert!(notice.contains(r#""error":"dropped: "#), "{notice}");
+    }
 }
