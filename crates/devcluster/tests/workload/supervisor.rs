@@ -1,5 +1,4 @@
 //! The supervisor's promise, with real processes: nothing that a container started survives it.
-#![allow(clippy::unwrap_used)]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
