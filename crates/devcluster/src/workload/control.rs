@@ -65,12 +65,8 @@ pub(crate) fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-<<<<<<< HEAD
 /// The reference to `owner` as the controller of a new object. It holds up foreground deletion of the owner, as upstream
 /// controllers' references do (`metav1.NewControllerRef`): a deleted Deployment stays until its pods are gone.
-=======
-/// The reference to `owner` as the controller of a new object, for which a deletion in the foreground waits.
->>>>>>> 8d562df (devcluster: the contract suite, and a cluster as a program of its own)
 pub(crate) fn controlled_by<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
     let reference = owner.controller_owner_ref(&()).unwrap_or_default();
     OwnerReference {
