@@ -213,3 +213,71 @@ async fn a_port_in_use_is_refused_and_named_and_a_stopped_node_frees_its_port() 
     }
     stop_all(&mut members).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_not_talked_to_until_it_is_admitted_and_then_validates() {
+    let schedule: counter::Schedule = |height| match height {
+        ..8 => vec![0, 1, 2, 3],
+        _ => vec![0, 1, 2, 3, 4],
+    };
+    let mut members = league(5, PARAMETERS, schedule);
+    start_all(&mut members).await;
+    all_reach(&members[..4].iter().collect::<Vec<_>>(), 1, 30).await;
+    for number in 0..5 {
+        let before = members[0].ledger.height();
+        members[0].ledger.submit(transaction(number));
+        all_reach(&members[..4].iter().collect::<Vec<_>>(), before + 1, 60).await;
+    }
+    assert_eq!(
+        members[4].ledger.height(),
+        0,
+        "nobody gives a block to a node that is no member"
+    );
+    assert!(!members[4].status().is_validator);
+    all_reach(&members.iter().collect::<Vec<_>>(), 8, 120).await;
+
+    // Of five, four are needed: with another one gone, the newcomer's vote is.
+    members[1].stop().await;
+    members[4].ledger.submit(transaction(100));
+    let remaining = || {
+        members
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != 1)
+            .map(|(_, member)| member)
+    };
+    eventually("the newcomer's transaction is decided", 60, || {
+        remaining().all(|member| member.ledger.height_of(&transaction(100)).is_some())
+    })
+    .await;
+    assert_same_chain(&remaining().collect::<Vec<_>>());
+    stop_all(&mut members).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quorum_that_was_lost_decides_again_soon_after_it_returns() {
+    let parameters = ConsensusParameters {
+        propose_ms: 400,
+        propose_delta_ms: 300,
+        vote_ms: 200,
+        vote_delta_ms: 150,
+        ..PARAMETERS
+    };
+    let mut members = league(4, parameters, ALL_FOUR);
+    start_all(&mut members).await;
+    all_reach(&members.iter().collect::<Vec<_>>(), 1, 30).await;
+    members[2].stop().await;
+    members[3].stop().await;
+    // A block that was being decided may still be; after that nothing is, for as long as it takes rounds to get long.
+    let until = Instant::now() + Duration::from_secs(8);
+    eventually("the outage", 10, || Instant::now() >= until).await;
+    assert!(!members[0].status().has_quorum());
+    let before = members.iter().map(|member| member.ledger.height()).max().unwrap();
+    members[0].ledger.submit(transaction(1));
+    let returned = Instant::now();
+    members[2].start().await;
+    members[3].start().await;
+    all_reach(&members.iter().collect::<Vec<_>>(), before + 1, 60).await;
+    println!("decided {:?} after the quorum was back", returned.elapsed());
+    stop_all(&mut members).await;
+}

@@ -164,3 +164,46 @@ async fn restarts_at_any_moment_lose_nothing_and_fork_nothing() {
     assert_eq!(counted.len(), all, "no transaction is decided twice");
     stop_all(&mut members).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_damaged_log_does_not_vote_and_says_what_to_do() {
+    let mut members = league(4, QUICK, ALL_FOUR);
+    start_all(&mut members).await;
+    all_reach(&members.iter().collect::<Vec<_>>(), 1, 60).await;
+    // Without a quorum a height stays undecided, and its log keeps the votes for it.
+    members[2].stop().await;
+    members[3].stop().await;
+    members[0].ledger.submit(transaction(1));
+    let log = members[0].folder.path().join("consensus.wal");
+    let undecided = members[0].ledger.height() + 1;
+    eventually("votes for the undecided height are logged", 60, || {
+        let bytes = std::fs::read(&log).unwrap();
+        // Version, height, entries.
+        bytes[4..12] == undecided.to_be_bytes() && bytes.len() > 200
+    })
+    .await;
+    members[0].stop().await;
+    let mut bytes = std::fs::read(&log).unwrap();
+    *bytes.last_mut().unwrap() ^= 0xff;
+    std::fs::write(&log, bytes).unwrap();
+
+    members[0].start().await;
+    eventually("the node halts", 60, || members[0].status().halted.is_some()).await;
+    let reason = members[0].status().halted.unwrap();
+    assert!(
+        reason.contains("write-ahead log") && reason.contains("start this node again"),
+        "{reason}"
+    );
+
+    members[0].stop().await;
+    members[2].start().await;
+    members[3].start().await;
+    let before = members[1].ledger.height();
+    members[1].ledger.submit(transaction(2));
+    all_reach(&[&members[1], &members[2], &members[3]], before + 1, 60).await;
+    members[0].start().await;
+    let height = members[1].ledger.height();
+    all_reach(&members.iter().collect::<Vec<_>>(), height, 60).await;
+    assert_same_chain(&members.iter().collect::<Vec<_>>());
+    stop_all(&mut members).await;
+}

@@ -130,10 +130,11 @@ async fn four_nodes_take_transactions_from_every_member_and_agree() {
     let seconds = idle_from.elapsed().as_secs_f64();
     for (node, before) in nodes.iter().zip(before) {
         let used = (node.processor_time() - before).as_secs_f64();
+        let ((all, own), share) = (node.resident(), 100.0 * used / seconds);
         println!(
-            "idle: {:.1} % of a core, {} MB resident",
-            100.0 * used / seconds,
-            node.resident() / 1_000_000
+            "idle: {share:.1} % of a core; {} MB resident, {} MB of it data",
+            all / 1_000_000,
+            own / 1_000_000
         );
         assert!(used / seconds < 0.2, "an idle node uses {used} s of {seconds} s");
     }

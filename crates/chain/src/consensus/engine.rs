@@ -32,7 +32,7 @@ use super::signing::{Signer, Verifier};
 use crate::key::ValidatorKey;
 
 /// How long the engine may take to stop before it is left to itself.
-const STOP_DEADLINE: Duration = Duration::from_secs(10);
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Connections from one address: all nodes of a league may run on one machine.
 const CONNECTIONS_PER_IP: usize = 200;

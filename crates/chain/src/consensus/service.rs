@@ -189,11 +189,14 @@ async fn supervise(mut shared: Shared, first: Running, stop: CancellationToken) 
             Err(halt) => Exit::Halted(halt),
         };
         let exit = match exit {
-            Exit::EngineDied if engine.hangs_for_safety().await => Exit::Halted(Halt(
-                "the consensus write-ahead log could not be written or read. Check the disk; the log says more. \
-                 If the log itself is damaged, this node must not vote again for the height it stopped at"
-                    .into(),
-            )),
+            Exit::EngineDied if engine.hangs_for_safety().await => {
+                let height = shared.status.borrow().height + 1;
+                Exit::Halted(Halt(format!(
+                    "the consensus write-ahead log could not be written or read. Check the disk, and start this node again \
+                     when the other members have decided height {height}: before that it might contradict a vote that it has \
+                     forgotten"
+                )))
+            }
             exit => exit,
         };
         engine.stop().await;

@@ -185,11 +185,14 @@ impl Process {
         self.child.id().unwrap()
     }
 
-    /// Resident memory in bytes.
-    pub fn resident(&self) -> u64 {
+    /// Resident memory in bytes: all of it, and what is not the program file's.
+    pub fn resident(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        };
+        (field("VmRSS:"), field("RssAnon:"))
     }
 
     /// Processor time used so far.
