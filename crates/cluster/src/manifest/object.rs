@@ -1,5 +1,6 @@
 //! One object of a manifest, typed.
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, PodTemplateSpec, Secret, Service, ServiceAccount};
@@ -113,6 +114,14 @@ impl Object {
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.insert(AGREEMENT_ANNOTATION.to_owned(), owner.id().to_owned());
         annotations.insert(MANIFEST_ANNOTATION.to_owned(), manifest_hash.to_owned());
+        if let Self::Secret(secret) = &mut object {
+            // `stringData` is for writing only: the cluster turns it into `data`, and field ownership would never settle.
+            let texts = secret.string_data.take().unwrap_or_default();
+            let data = texts
+                .into_iter()
+                .map(|(key, text)| (key, ByteString(text.into_bytes())));
+            secret.data.get_or_insert_default().extend(data);
+        }
         if let Some(template) = object.pod_template_mut() {
             template
                 .metadata

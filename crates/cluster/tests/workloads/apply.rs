@@ -7,18 +7,33 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::bed::{Case, SOON, config_map, deployment, idle, service};
+use crate::bed::{Case, SOON, config_map, deployment, idle, job, script, service};
 
 fn config_maps(case: &Case) -> Api<ConfigMap> {
     Api::namespaced(case.cluster.client().clone(), &case.namespace)
 }
 
 pub async fn applying_twice_changes_nothing(case: &Case) -> Result<()> {
-    let yaml = config_map("c", "{k: v}") + &service("web", "ClusterIP") + &deployment("web", 1, &idle(), "");
+    let secret =
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {text: hello}\ndata: {bytes: aGk=}\n";
+    let yaml = config_map("c", "{k: v}")
+        + secret
+        + &service("web", "ClusterIP")
+        + &deployment("web", 1, &idle(), "")
+        + &job("once", &script("echo worked", ""));
     let manifest = case.manifest(&yaml);
     let first = case.cluster.apply(&case.namespace, &manifest, &case.owner).await?;
     let order: Vec<Kind> = first.iter().map(|(object, _)| object.kind).collect();
-    assert_eq!(order, [Kind::ConfigMap, Kind::Service, Kind::Deployment]);
+    assert_eq!(
+        order,
+        [
+            Kind::ConfigMap,
+            Kind::Secret,
+            Kind::Service,
+            Kind::Deployment,
+            Kind::Job
+        ]
+    );
     assert!(first.iter().all(|(_, change)| *change == Change::Created), "{first:?}");
     // Controllers write status meanwhile, which is no change of ours; once they are done nothing moves at all.
     case.cluster.wait_ready(&case.namespace, &manifest, SOON).await?;

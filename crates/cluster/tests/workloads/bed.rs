@@ -145,6 +145,14 @@ pub fn deployment(name: &str, replicas: u32, container: &str, spec: &str) -> Str
     )
 }
 
+/// A Job that runs one container once.
+pub fn job(name: &str, container: &str) -> String {
+    format!(
+        "---\napiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  backoffLimit: 0\n  template:\n    spec:\n      \
+         restartPolicy: Never\n      containers: [{container}]\n"
+    )
+}
+
 /// A container that runs a shell script. `more` are further fields, with a leading comma.
 pub fn script(script: &str, more: &str) -> String {
     format!(

@@ -57,6 +57,8 @@ fn all(bed: &Arc<Bed>) -> Vec<Trial> {
             a_program_that_is_still_starting_at_the_deadline,
             a_load_balancer_that_nobody_serves,
             an_account_without_rights_is_told_at_once,
+            without_the_right_to_read_events_the_wait_works_all_the_same,
+            a_broken_new_version_is_told_while_the_old_one_runs_on,
             a_cluster_that_does_not_answer,
         }
         change::{
@@ -79,6 +81,7 @@ fn all(bed: &Arc<Bed>) -> Vec<Trial> {
             what_is_someone_elses_stays,
             a_pod_that_will_not_end_is_named_at_the_deadline_and_waited_for_again,
             an_object_that_is_ending_is_not_applied_over,
+            a_namespace_that_is_ending_is_not_used,
             a_namespace_goes_with_everything_in_it_but_only_if_it_is_ours,
         }
     }

@@ -6,12 +6,13 @@ use anyhow::Result;
 use hanse_cluster::{Cluster, ClusterError, Kind, NotReady, ObjectRef, Patience, Permanent, Reason, Temporary};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ResourceQuota, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::PostParams;
 use kube::config::AuthInfo;
 use serde_json::json;
 
-use crate::bed::{Case, SOON, config_map, deployment, idle, script, service};
+use crate::bed::{Case, SOON, config_map, deployment, idle, job, script, service};
 
 /// Applies and expects it not to become ready, early unless the deadline is expected.
 async fn failure(case: &Case, yaml: &str, within: Duration) -> Result<NotReady> {
@@ -269,13 +270,48 @@ pub async fn an_account_without_rights_is_told_at_once(case: &Case) -> Result<()
     Ok(())
 }
 
-pub async fn a_job_that_completes_and_one_that_fails(case: &Case) -> Result<()> {
-    let job = |name: &str, script: &str| {
-        format!(
-            "---\napiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  backoffLimit: 0\n  template:\n    spec:\n      \
-             restartPolicy: Never\n      containers: [{script}]\n"
+pub async fn a_broken_new_version_is_told_while_the_old_one_runs_on(case: &Case) -> Result<()> {
+    let good = case.applied(&deployment("web", 1, &idle(), "")).await?;
+    case.cluster.wait_ready(&case.namespace, &good, SOON).await?;
+    let broken = deployment("web", 1, "{name: main, image: \"localhost:1/no-such:2\"}", "");
+    assert_eq!(early_failure(case, &broken).await?.reason, Reason::ImagePull);
+    assert_eq!(
+        case.cluster.replicas(&case.namespace, "web").await?.available,
+        1,
+        "the old version still runs"
+    );
+    case.cluster.apply(&case.namespace, &good, &case.owner).await?;
+    case.cluster.wait_ready(&case.namespace, &good, SOON).await?;
+    Ok(())
+}
+
+pub async fn without_the_right_to_read_events_the_wait_works_all_the_same(case: &Case) -> Result<()> {
+    let cluster = nobody(case).await?;
+    let client = case.cluster.client().clone();
+    let roles: Api<Role> = Api::namespaced(client.clone(), &case.namespace);
+    let rules = json!([
+        {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
+    ]);
+    roles
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(json!({"metadata": {"name": "r"}, "rules": rules}))?,
         )
-    };
+        .await?;
+    let bindings: Api<RoleBinding> = Api::namespaced(client, &case.namespace);
+    let binding = json!({"metadata": {"name": "r"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"kind": "ServiceAccount", "name": "nobody", "namespace": case.namespace}]});
+    bindings
+        .create(&PostParams::default(), &serde_json::from_value(binding)?)
+        .await?;
+    let manifest = case.applied(&deployment("web", 1, &idle(), "")).await?;
+    cluster.wait_ready(&case.namespace, &manifest, SOON).await?;
+    Ok(())
+}
+
+pub async fn a_job_that_completes_and_one_that_fails(case: &Case) -> Result<()> {
     let good = case.applied(&job("good", &script("echo worked", ""))).await?;
     case.cluster.wait_ready(&case.namespace, &good, SOON).await?;
     let not_ready = early_failure(case, &job("bad", &script("echo cannot; exit 9", ""))).await?;

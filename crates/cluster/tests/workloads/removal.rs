@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use hanse_cluster::{Cluster, ClusterError, Kind, ObjectRef, Owner, Permanent, Temporary};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
@@ -176,6 +176,42 @@ pub async fn an_object_that_is_ending_is_not_applied_over(case: &Case) -> Result
         matches!(result, Err(ClusterError::Temporary(Temporary::StillEnding { .. }))),
         "{result:?}"
     );
+    Ok(())
+}
+
+pub async fn a_namespace_that_is_ending_is_not_used(case: &Case) -> Result<()> {
+    let (cluster, client) = (&case.cluster, case.cluster.client().clone());
+    let name = format!("{}-held", case.namespace);
+    cluster.ensure_namespace(&name, None).await?;
+    let held = json!({"metadata": {"name": "held", "finalizers": ["hanse.dev/test"]}});
+    let config_maps: Api<ConfigMap> = Api::namespaced(client, &name);
+    config_maps
+        .create(&PostParams::default(), &serde_json::from_value(held)?)
+        .await?;
+
+    let slow = cluster.delete_namespace(&name, Duration::from_millis(500)).await;
+    assert!(
+        matches!(slow, Err(ClusterError::Temporary(Temporary::Deadline { .. }))),
+        "{slow:?}"
+    );
+    let ensured = cluster.ensure_namespace(&name, None).await;
+    assert!(
+        matches!(ensured, Err(ClusterError::Temporary(Temporary::StillEnding { .. }))),
+        "{ensured:?}"
+    );
+    let applied = cluster
+        .apply(&name, &case.manifest(&config_map("c", "{k: v}")), &case.owner)
+        .await;
+    assert!(
+        matches!(applied, Err(ClusterError::Temporary(Temporary::StillEnding { .. }))),
+        "{applied:?}"
+    );
+
+    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    config_maps.patch("held", &PatchParams::default(), &release).await?;
+    cluster.delete_namespace(&name, SOON).await?;
+    cluster.ensure_namespace(&name, None).await?;
+    cluster.delete_namespace(&name, SOON).await?;
     Ok(())
 }
 

@@ -307,7 +307,13 @@ pub fn update(
     if strategy::same_but_for_managers(&old, &new) {
         return Ok(old);
     }
-    if strategy::should_go(&new) && door != Door::Finalize || gone_namespace(resource, &new) {
+    // A namespace is held by `spec.finalizers` too: a write of its status while it waits for its content must not end it.
+    let goes = if resource.is_core("namespaces") {
+        gone_namespace(resource, &new)
+    } else {
+        strategy::should_go(&new) && door != Door::Finalize
+    };
+    if goes {
         tx.delete(key);
         return Ok(Arc::new(new));
     }
