@@ -125,6 +125,44 @@ fn a_damaged_store_is_refused() {
 }
 
 #[test]
+fn a_truncated_store_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path(), 1));
+    let file = folder.path().join(hanse_chain::store::FILE_NAME);
+    let length = std::fs::metadata(&file).unwrap().len();
+    let file = std::fs::File::options().write(true).open(&file).unwrap();
+    file.set_len(length / 2).unwrap();
+    let error = Ledger::open(folder.path(), &genesis(1)).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_store_whose_newest_block_is_incomplete_tells_the_last_good_height() {
+    const CERTIFICATES: redb::TableDefinition<u64, &[u8]> = redb::TableDefinition::new("certificates");
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path(), 1);
+    for _ in 0..3 {
+        produce(&ledger, 0);
+    }
+    drop(ledger);
+    let database = redb::Database::open(folder.path().join(hanse_chain::store::FILE_NAME)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(CERTIFICATES).unwrap().remove(3).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    match Ledger::open(folder.path(), &genesis(1)).unwrap_err() {
+        error @ OpenError::Damaged { last_good, .. } => {
+            assert_eq!(last_good, Some(2));
+            assert!(
+                error.to_string().contains("block 2 is the newest that is whole"),
+                "{error}"
+            );
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
 fn a_folder_that_can_not_be_written_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

@@ -124,6 +124,11 @@ impl BlockExecution {
         }
     }
 
+    /// Whether no transaction is in the block yet.
+    pub fn is_empty(&self) -> bool {
+        self.included.is_empty()
+    }
+
     /// Gas left in the block.
     pub fn gas_left(&self) -> u64 {
         self.draft.gas_limit - self.executor.cumulative_tx_gas_used

@@ -14,6 +14,7 @@ mod snapshot;
 mod tables;
 mod trie;
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -121,6 +122,17 @@ impl Store {
     /// Opens the store in `data_dir`, creating folder and file if they are missing, and writing `genesis` into a new one.
     pub fn open(data_dir: &Path, genesis: &BlockWrite<'_>) -> Result<Self, OpenError> {
         let path = data_dir.join(FILE_NAME);
+        // redb panics on some kinds of damage; nothing of what it was doing is used after that.
+        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| Self::open_file(data_dir, path.clone(), genesis)));
+        opened.unwrap_or_else(|panic| {
+            let message = panic.downcast_ref::<String>().map(String::as_str);
+            let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
+            let reason = format!("reading it failed: {}", message.unwrap_or("unknown reason"));
+            Err(open_error(&path, StoreError::Damaged(reason), None))
+        })
+    }
+
+    fn open_file(data_dir: &Path, path: PathBuf, genesis: &BlockWrite<'_>) -> Result<Self, OpenError> {
         let io = |error: std::io::Error| open_error(&path, error.into(), None);
         std::fs::create_dir_all(data_dir).map_err(io)?;
         let mut builder = Database::builder();
