@@ -39,6 +39,11 @@ impl Settings {
     }
 }
 
+/// A port that was free a moment ago: validators must know each other's ports before they start.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
 /// Folders, keys and a genesis document for as many nodes as it has members.
 pub fn prepare(mut genesis: Genesis, folder: &Path) -> Vec<Settings> {
     let mut settings = Vec::new();
@@ -46,8 +51,7 @@ pub fn prepare(mut genesis: Genesis, folder: &Path) -> Vec<Settings> {
         let folder = folder.join(&member.name);
         std::fs::create_dir_all(&folder).unwrap();
         let key = ValidatorKey::load_or_generate(&folder.join("validator.key")).unwrap();
-        // Validators must know each other's ports before they start; this one was free a moment ago.
-        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listen = free_address();
         member.validator_key = B256::from(key.public_key());
         member.consensus_address = format!("/ip4/127.0.0.1/tcp/{}", listen.port());
         settings.push(Settings { folder, listen });
