@@ -142,6 +142,16 @@ impl Cluster {
         within: Duration,
     ) -> Result<Vec<ServiceAddress>, AddressError> {
         let names: Vec<&str> = manifest.services().filter_map(|s| s.metadata.name.as_deref()).collect();
+        self.addresses_of(namespace, &names, exposure, within).await
+    }
+
+    async fn addresses_of(
+        &self,
+        namespace: &str,
+        names: &[&str],
+        exposure: Exposure,
+        within: Duration,
+    ) -> Result<Vec<ServiceAddress>, AddressError> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
@@ -153,7 +163,7 @@ impl Cluster {
             Vec::new()
         };
         let mut addresses = Vec::new();
-        for name in names {
+        for &name in names {
             let Some(service) = observation.service(name) else {
                 let object = ObjectRef::new(Kind::Service, name);
                 let message = "the Service was deleted meanwhile".to_owned();
@@ -171,6 +181,20 @@ impl Cluster {
             addresses.extend(address(name, &service, exposure, &nodes)?);
         }
         Ok(addresses)
+    }
+
+    /// Where one Service answers; `None` if its type gives it no address of this kind. As [`addresses`](Self::addresses).
+    ///
+    /// # Errors
+    /// As [`addresses`](Self::addresses).
+    pub async fn service_address(
+        &self,
+        namespace: &str,
+        service: &str,
+        exposure: Exposure,
+        within: Duration,
+    ) -> Result<Option<ServiceAddress>, AddressError> {
+        Ok(self.addresses_of(namespace, &[service], exposure, within).await?.pop())
     }
 
     /// The nodes' addresses: external ones if there are any, else internal ones.

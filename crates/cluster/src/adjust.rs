@@ -10,6 +10,9 @@ use crate::cluster::{Cluster, in_namespace};
 use crate::error::{ClusterError, Permanent};
 use crate::manifest::{Kind, ObjectRef};
 
+/// Annotation of a pod template with the cause of its last roll-out.
+const ROLLED_OUT_FOR: &str = "hanse.dev/rolled-out-for";
+
 /// How many pods of a Deployment there should be, and are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replicas {
@@ -95,6 +98,22 @@ impl Cluster {
         }));
         let (api, params) = (self.deployments(namespace), Self::patch_params());
         self.request(&format!("restarting {what}"), api.patch(deployment, &params, &patch))
+            .await
+            .map(drop)
+    }
+
+    /// As [`rollout_restart`](Self::rollout_restart), but only if the pods were not yet replaced for the same `cause`, so that
+    /// it can be repeated. A cause is what the pods should know of, such as the configuration that they are to read.
+    ///
+    /// # Errors
+    /// As [`scale`](Self::scale).
+    pub async fn rollout_for(&self, namespace: &str, deployment: &str, cause: &str) -> Result<(), ClusterError> {
+        let what = in_namespace(&ObjectRef::new(Kind::Deployment, deployment), namespace);
+        let patch = Patch::Merge(json!({
+            "spec": {"template": {"metadata": {"annotations": {ROLLED_OUT_FOR: cause}}}}
+        }));
+        let (api, params) = (self.deployments(namespace), Self::patch_params());
+        self.request(&format!("rolling out {what}"), api.patch(deployment, &params, &patch))
             .await
             .map(drop)
     }

@@ -1,2 +1,19 @@
-//! Placeholder.
-fn main() {}
+//! The Hanse agent and its command line.
+
+#![forbid(unsafe_code)]
+
+mod agent;
+mod bench;
+mod check;
+mod cli;
+mod client;
+mod config;
+mod keys;
+mod output;
+mod up;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

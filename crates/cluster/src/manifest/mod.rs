@@ -16,6 +16,7 @@ mod rules;
 mod selection;
 #[cfg(test)]
 mod tests;
+mod text;
 mod totals;
 
 use std::collections::BTreeSet;

@@ -44,6 +44,11 @@ impl Manifest {
         }))
     }
 
+    /// The objects of some kinds.
+    pub fn of_kinds(&self, kinds: &[Kind]) -> Self {
+        self.filtered(|object| kinds.contains(&object.kind()))
+    }
+
     fn filtered(&self, keep: impl Fn(&Object) -> bool) -> Self {
         Self {
             hash: self.hash,

@@ -1,0 +1,221 @@
+//! One agent: puts the roles together as the configuration says. No logic of its own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use alloy::primitives::Address;
+use anyhow::{Context, anyhow};
+use hanse_chain::genesis::Genesis;
+use hanse_chain::node::{Node, NodeConfig};
+use hanse_cluster::Cluster;
+use hanse_devcluster::{DevCluster, DevClusterConfig, Image, Images};
+use hanse_ledger::Ledger;
+use hanse_orchestrator::api::{self, Access};
+use hanse_orchestrator::store::Store;
+use hanse_orchestrator::{Catalogue, Federation, Orchestrator, OrchestratorConfig};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger};
+use crate::keys::DomainKeys;
+
+/// Everything that runs in an agent.
+pub struct Agent {
+    node: Option<Node>,
+    development: Option<DevCluster>,
+    orchestrator: Orchestrator,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+/// Runs an agent until SIGTERM or Ctrl-C; with `follow_stdin` also until standard input ends, which it does when the
+/// process that started it is gone.
+pub async fn run(config: Config, follow_stdin: bool) -> anyhow::Result<()> {
+    let mut agent = Agent::start(&config).await?;
+    tracing::info!(domain = config.domain, api = %config.api.listen, "agent ready");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let result = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        result = tokio::signal::ctrl_c() => result.context("could not listen for Ctrl-C"),
+        () = parent_gone(), if follow_stdin => Ok(()),
+        served = &mut agent.server => Err(anyhow!("the REST API stopped: {served:?}")),
+    };
+    tracing::info!("stopping");
+    agent.stop().await;
+    result
+}
+
+async fn parent_gone() {
+    let mut buffer = [0; 64];
+    let mut input = tokio::io::stdin();
+    while input.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+}
+
+impl Agent {
+    async fn start(config: &Config) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("could not create the data folder {}", config.data_dir.display()))?;
+        let keys = DomainKeys::load_or_generate(&config.data_dir)?;
+        // First, because whoever is told of a port that is taken should be told before anything else runs.
+        let listener = TcpListener::bind(config.api.listen).await.with_context(|| {
+            format!(
+                "the REST API can't listen on {}; stop what uses the port or set api.listen",
+                config.api.listen
+            )
+        })?;
+        let access = Access::for_listener(config.api.listen, token(config)?)?;
+
+        let node = match &config.ledger.embedded {
+            Some(embedded) => Some(start_node(config, embedded, &keys).await?),
+            None => None,
+        };
+        let development = match &config.cluster.development {
+            Some(cluster) => Some(start_development_cluster(config, cluster).await?),
+            None => None,
+        };
+        let client = match &development {
+            Some(development) => development.client(),
+            None => real_cluster(&config.cluster).await?,
+        };
+        let ledger = Federation::new(connect_ledger(config, node.as_ref(), &keys).await?, keys.ledger.clone());
+        let store = Store::open(&config.data_dir.join("orchestrator.redb"))?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .build()?;
+        let settings = OrchestratorConfig {
+            domain: config.domain.clone(),
+            namespace: config.cluster.namespace.clone().unwrap_or_else(|| "default".into()),
+            bidding: config.bidding.clone(),
+            deploy_timeout: Duration::from_secs(config.deploy_timeout_seconds),
+            check_timeout: Duration::from_secs(config.check_timeout_seconds),
+            experiments: config.data_dir.join("experiments"),
+        };
+        let orchestrator =
+            Orchestrator::start(settings, ledger, Cluster::new(client), store, keys.sealing, http).await?;
+        let catalogue = Catalogue::new(config.catalogue.clone());
+        let router = api::router(orchestrator.clone(), catalogue, access, config.api.listen);
+        let server = tokio::spawn(api::serve(listener, router, orchestrator.clone()));
+        Ok(Self {
+            node,
+            development,
+            orchestrator,
+            server,
+        })
+    }
+
+    async fn stop(self) {
+        self.orchestrator.shutdown().await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.server).await;
+        if let Some(development) = self.development {
+            development.shutdown().await;
+        }
+        if let Some(node) = self.node {
+            node.shutdown().await;
+        }
+    }
+}
+
+fn token(config: &Config) -> anyhow::Result<Option<String>> {
+    let Some(path) = &config.api.token_file else {
+        return Ok(None);
+    };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("could not read api.tokenFile {}", path.display()))?;
+    let token = text.trim();
+    anyhow::ensure!(
+        token.len() >= 16,
+        "api.tokenFile {} holds less than 16 characters",
+        path.display()
+    );
+    Ok(Some(token.to_owned()))
+}
+
+async fn start_node(config: &Config, embedded: &EmbeddedLedger, keys: &DomainKeys) -> anyhow::Result<Node> {
+    let genesis = load_genesis(&embedded.genesis)?;
+    let node = Node::start(NodeConfig {
+        data_dir: config.data_dir.join("ledger"),
+        genesis,
+        key: keys.validator.clone(),
+        consensus_listen: embedded.consensus_listen,
+        rpc_listen: embedded.rpc_listen,
+        additional_peers: Vec::new(),
+    });
+    node.await.context("the ledger node did not start")
+}
+
+/// Reads and checks a `genesis.json`.
+pub fn load_genesis(path: &Path) -> anyhow::Result<Genesis> {
+    let genesis = Genesis::load(path)?;
+    genesis.validate()?;
+    Ok(genesis)
+}
+
+async fn start_development_cluster(config: &Config, cluster: &DevelopmentCluster) -> anyhow::Result<DevCluster> {
+    let image = |program: &std::path::PathBuf| Image {
+        program: program.clone(),
+        args: Vec::new(),
+    };
+    let images = cluster
+        .images
+        .iter()
+        .map(|(name, program)| (name.clone(), image(program)));
+    let settings = DevClusterConfig {
+        listen: cluster.listen,
+        pod_range: cluster.pod_range.parse().context("cluster.development.podRange")?,
+        service_range: cluster
+            .service_range
+            .parse()
+            .context("cluster.development.serviceRange")?,
+        load_balancer_range: cluster
+            .load_balancer_range
+            .parse()
+            .context("cluster.development.loadBalancerRange")?,
+        images: Images {
+            by_name: images.collect(),
+            dir: None,
+        },
+        ..DevClusterConfig::new(config.data_dir.join("cluster"))
+    };
+    let started = DevCluster::start(settings)
+        .await
+        .context("the development cluster did not start")?;
+    started.write_kubeconfig(&config.data_dir.join("kubeconfig"))?;
+    Ok(started)
+}
+
+pub async fn real_cluster(config: &ClusterConfig) -> anyhow::Result<kube::Client> {
+    let options = kube::config::KubeConfigOptions {
+        context: config.context.clone(),
+        ..Default::default()
+    };
+    let found = match kube::Config::from_kubeconfig(&options).await {
+        Ok(found) => found,
+        Err(_) if config.context.is_none() => kube::Config::incluster()
+            .context("no usable kubeconfig and not in a pod; set KUBECONFIG, or cluster.development for a trial")?,
+        Err(error) => return Err(error).context("cluster.context can't be used"),
+    };
+    kube::Client::try_from(found).context("the cluster's client could not be made")
+}
+
+async fn connect_ledger(config: &Config, node: Option<&Node>, keys: &DomainKeys) -> anyhow::Result<Ledger> {
+    let genesis = hanse_contracts::genesis_addresses();
+    let address = |configured: &Option<String>, otherwise: Address, setting: &str| match configured {
+        Some(text) => text
+            .parse()
+            .with_context(|| format!("{setting}: {text:?} is not an address")),
+        None => Ok(otherwise),
+    };
+    let urls = match node {
+        Some(node) => vec![format!("ws://{}", node.rpc_addr()).parse()?],
+        None => config.ledger.urls.clone(),
+    };
+    let consortium = address(&config.ledger.consortium, genesis.consortium, "ledger.consortium")?;
+    let federation = address(&config.ledger.federation, genesis.federation, "ledger.federation")?;
+    let settings = hanse_ledger::LedgerConfig {
+        confirmations: config.ledger.confirmations,
+        ..hanse_ledger::LedgerConfig::new(urls, consortium, federation, config.data_dir.join("outbox.redb"))
+    };
+    Ledger::connect(settings, keys.ledger.clone())
+        .await
+        .context("the ledger can't be used")
+}

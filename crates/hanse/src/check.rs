@@ -1,0 +1,110 @@
+//! `hanse check`: what would keep an agent from working, and how to mend it.
+
+use std::net::TcpListener;
+
+use hanse_cluster::Cluster;
+use serde::Serialize;
+
+use crate::agent;
+use crate::cli::ConfigArguments;
+use crate::config::Config;
+use crate::output::{self, Format};
+
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    ok: bool,
+    detail: String,
+}
+
+/// Looks at everything that can be looked at without starting the agent.
+pub async fn run(arguments: &ConfigArguments, format: Format) -> anyhow::Result<()> {
+    let config = arguments.load()?.config;
+    let mut findings = vec![finding("configuration", Ok(format!("domain {}", config.domain)))];
+    findings.push(finding("data folder", data_folder(&config)));
+    findings.push(finding("REST API port", port_free(config.api.listen, "api.listen")));
+    if let Some(embedded) = &config.ledger.embedded {
+        let genesis = agent::load_genesis(&embedded.genesis);
+        findings.push(finding(
+            "genesis",
+            genesis.map(|genesis| format!("{} founding members", genesis.members.len())),
+        ));
+        findings.push(finding(
+            "consensus port",
+            port_free(embedded.consensus_listen, "ledger.embedded.consensusListen"),
+        ));
+        findings.push(finding(
+            "ledger RPC port",
+            port_free(embedded.rpc_listen, "ledger.embedded.rpcListen"),
+        ));
+    }
+    let cluster = match &config.cluster.development {
+        Some(development) => port_free(development.listen, "cluster.development.listen"),
+        None => real_cluster(&config).await,
+    };
+    findings.push(finding("cluster", cluster));
+    let well = findings.iter().all(|finding| finding.ok);
+    output::print(format, &findings, |findings| {
+        let rows: Vec<Vec<String>> = findings
+            .iter()
+            .map(|it| {
+                vec![
+                    if it.ok { "ok" } else { "MEND" }.to_owned(),
+                    it.what.to_owned(),
+                    it.detail.clone(),
+                ]
+            })
+            .collect();
+        output::table(&rows)
+    })?;
+    anyhow::ensure!(well, "some things have to be mended before the agent can work");
+    Ok(())
+}
+
+fn finding(what: &'static str, result: anyhow::Result<String>) -> Finding {
+    match result {
+        Ok(detail) => Finding { what, ok: true, detail },
+        Err(error) => Finding {
+            what,
+            ok: false,
+            detail: format!("{error:#}"),
+        },
+    }
+}
+
+fn data_folder(config: &Config) -> anyhow::Result<String> {
+    std::fs::create_dir_all(&config.data_dir)?;
+    tempfile::tempfile_in(&config.data_dir).map_err(|error| {
+        anyhow::anyhow!(
+            "{} can't be written: {error}; change its owner or dataDir",
+            config.data_dir.display()
+        )
+    })?;
+    Ok(config.data_dir.display().to_string())
+}
+
+fn port_free(address: std::net::SocketAddr, setting: &str) -> anyhow::Result<String> {
+    TcpListener::bind(address).map_err(|error| {
+        anyhow::anyhow!("{address}: {error}; stop what uses it (an agent that runs?) or change {setting}")
+    })?;
+    Ok(format!("{address} is free"))
+}
+
+async fn real_cluster(config: &Config) -> anyhow::Result<String> {
+    let cluster = Cluster::new(agent::real_cluster(&config.cluster).await?);
+    let namespace = config.cluster.namespace.as_deref().unwrap_or("default");
+    let report = cluster.check_access(namespace).await?;
+    let missing: Vec<String> = report
+        .missing()
+        .map(|it| format!("{} {}", it.verb, it.resource))
+        .collect();
+    anyhow::ensure!(
+        missing.is_empty(),
+        "the agent may not {}; grant it a role that may",
+        missing.join(", ")
+    );
+    Ok(format!(
+        "{}, and the agent has the rights that it needs",
+        report.server_version
+    ))
+}

@@ -1,0 +1,126 @@
+//! The configuration of an agent: one file, changed by environment variables, changed by flags.
+
+mod layers;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use hanse_orchestrator::Bidding;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+pub use layers::Layers;
+
+/// Everything that an agent can be told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// Name of the domain, as in the consortium.
+    pub domain: String,
+    /// Folder for keys, the ledger and the agent's store.
+    pub data_dir: PathBuf,
+    pub ledger: LedgerConfig,
+    pub cluster: ClusterConfig,
+    pub api: ApiConfig,
+    /// Folder of services that can be deployed by name.
+    pub catalogue: Option<PathBuf>,
+    /// How to bid when the agent starts for the first time; afterwards the API changes it.
+    pub bidding: Bidding,
+    /// A deployment for another domain may take this long (s).
+    pub deploy_timeout_seconds: u64,
+    /// A federated service may take this long to be seen working (s).
+    pub check_timeout_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            domain: String::new(),
+            data_dir: "hanse-data".into(),
+            ledger: LedgerConfig::default(),
+            cluster: ClusterConfig::default(),
+            api: ApiConfig::default(),
+            catalogue: None,
+            bidding: Bidding::default(),
+            deploy_timeout_seconds: 200,
+            check_timeout_seconds: 60,
+        }
+    }
+}
+
+/// Which ledger.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LedgerConfig {
+    /// The node that this agent runs itself.
+    pub embedded: Option<EmbeddedLedger>,
+    /// Ethereum JSON-RPC endpoints of a ledger that runs elsewhere; used when `embedded` is absent.
+    pub urls: Vec<Url>,
+    /// Address of the Consortium contract, if it is not the genesis one.
+    pub consortium: Option<String>,
+    /// Address of the Federation contract, if it is not the genesis one.
+    pub federation: Option<String>,
+    /// Blocks on top of an event before it counts; 0 where blocks are final.
+    pub confirmations: u64,
+}
+
+/// The embedded ledger node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmbeddedLedger {
+    /// `genesis.json`, the same file for all founding members.
+    pub genesis: PathBuf,
+    /// Where other validators connect.
+    pub consensus_listen: SocketAddr,
+    /// Where Ethereum JSON-RPC (HTTP and WebSocket) is served.
+    pub rpc_listen: SocketAddr,
+}
+
+/// Which Kubernetes cluster.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// The development cluster in this process, instead of a real one.
+    pub development: Option<DevelopmentCluster>,
+    /// Context of the kubeconfig; its current one when absent. In a pod the service account is used.
+    pub context: Option<String>,
+    /// Namespace of the domain's own services.
+    pub namespace: Option<String>,
+}
+
+/// The development cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DevelopmentCluster {
+    /// Where the Kubernetes API is served; loopback only.
+    pub listen: SocketAddr,
+    /// Loopback network for pods, e.g. 127.20.1.0/24.
+    pub pod_range: String,
+    /// Loopback network for cluster IPs of Services, e.g. 127.20.2.0/24.
+    pub service_range: String,
+    /// Loopback network for Services of type LoadBalancer, e.g. 127.20.3.0/24.
+    pub load_balancer_range: String,
+    /// Image name → executable.
+    #[serde(default)]
+    pub images: BTreeMap<String, PathBuf>,
+}
+
+/// The REST API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Where it is served.
+    pub listen: SocketAddr,
+    /// File that holds the bearer token; obligatory unless `listen` is loopback.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            token_file: None,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The folder of a league: one folder for each domain with its keys and `hanse.yaml`, and the genesis that they share.
+//! Made once, then only read.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use hanse_agreement::Price;
+use hanse_agreement::policy::PriceList;
+use hanse_chain::genesis::{ConsensusParameters, Genesis, MemberInfo};
+use hanse_orchestrator::Bidding;
+
+use crate::config::{ApiConfig, ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger, LedgerConfig};
+use crate::keys::DomainKeys;
+
+/// Names of the first domains; further ones are numbered.
+const NAMES: [&str; 8] = ["north", "east", "south", "west", "centre", "coast", "island", "harbour"];
+const MOST_DOMAINS: usize = 16;
+/// Room for some hundred transactions in a block.
+const GAS_LIMIT: u64 = 100_000_000;
+/// Timeouts for validators that are microseconds apart but share a busy machine.
+const LOCAL: ConsensusParameters = ConsensusParameters {
+    propose_ms: 1_000,
+    propose_delta_ms: 500,
+    vote_ms: 500,
+    vote_delta_ms: 250,
+    heartbeat_ms: 5_000,
+};
+
+/// A league on this machine.
+pub struct Folder {
+    /// Configuration files of the domains, in order.
+    pub configs: Vec<PathBuf>,
+}
+
+/// What a new league is made of.
+pub struct Plan<'a> {
+    pub domains: usize,
+    /// First port of the REST APIs; any free ports when absent.
+    pub first_api_port: Option<u16>,
+    /// Folder of the services that every domain can deploy.
+    pub catalogue: &'a Path,
+    /// Image name → executable.
+    pub images: &'a BTreeMap<String, PathBuf>,
+}
+
+impl Folder {
+    /// The league in `path`, if one was made there.
+    pub fn open(path: &Path) -> anyhow::Result<Option<Self>> {
+        let path = &std::path::absolute(path)?;
+        if !path.join("genesis.json").exists() {
+            return Ok(None);
+        }
+        let mut configs: Vec<PathBuf> = std::fs::read_dir(path)?
+            .filter_map(|entry| Some(entry.ok()?.path().join("hanse.yaml")))
+            .filter(|config| config.exists())
+            .collect();
+        configs.sort_by_key(|config| (order_of(config), config.clone()));
+        if configs.is_empty() {
+            bail!(
+                "{} holds a genesis but no domain; remove the folder to start anew",
+                path.display()
+            );
+        }
+        Ok(Some(Self { configs }))
+    }
+
+    /// Makes a league. The genesis is written last: without it, what is there is no league and is made again.
+    pub fn create(path: &Path, plan: &Plan) -> anyhow::Result<Self> {
+        if !(1..=MOST_DOMAINS).contains(&plan.domains) {
+            bail!(
+                "--domains {}: between 1 and {MOST_DOMAINS} fit on one machine",
+                plan.domains
+            );
+        }
+        let path = &std::path::absolute(path)?;
+        std::fs::create_dir_all(path).with_context(|| format!("could not create {}", path.display()))?;
+        let network: u8 = rand::random_range(16..=250);
+        let mut ports = Ports::new(plan.first_api_port);
+        let mut members = Vec::new();
+        let mut balances = BTreeMap::new();
+        let mut configs = Vec::new();
+        for index in 0..plan.domains {
+            let name = NAMES
+                .get(index)
+                .map_or_else(|| format!("domain-{}", index + 1), |name| (*name).to_owned());
+            let folder = path.join(&name);
+            let keys = DomainKeys::load_or_generate(&folder)?;
+            let api = ports.api(index)?;
+            let consensus = ports.any()?;
+            let account = keys.ledger.address();
+            members.push(MemberInfo {
+                account,
+                validator_key: keys.validator.public_key().into(),
+                sealing_key: keys.sealing.public().into(),
+                name: name.clone(),
+                consensus_address: format!("/ip4/127.0.0.1/tcp/{}", consensus.port()),
+                peer_id: String::new(),
+                url: format!("http://{api}"),
+            });
+            balances.insert(
+                account,
+                alloy::primitives::U256::from(10).pow(alloy::primitives::U256::from(21)),
+            );
+            let subnet = u8::try_from(index).context("more domains than fit into a network")? * 4;
+            let config = Config {
+                domain: name.clone(),
+                data_dir: ".".into(),
+                ledger: LedgerConfig {
+                    embedded: Some(EmbeddedLedger {
+                        genesis: "../genesis.json".into(),
+                        consensus_listen: consensus,
+                        rpc_listen: ports.any()?,
+                    }),
+                    ..LedgerConfig::default()
+                },
+                cluster: ClusterConfig {
+                    development: Some(DevelopmentCluster {
+                        listen: ports.any()?,
+                        pod_range: format!("127.{network}.{}.0/24", subnet + 1),
+                        service_range: format!("127.{network}.{}.0/24", subnet + 2),
+                        load_balancer_range: format!("127.{network}.{}.0/24", subnet + 3),
+                        images: plan.images.clone(),
+                    }),
+                    ..ClusterConfig::default()
+                },
+                api: ApiConfig {
+                    listen: api,
+                    token_file: None,
+                },
+                catalogue: Some(std::path::absolute(plan.catalogue)?),
+                bidding: bidding(name, index),
+                ..Config::default()
+            };
+            let file = folder.join("hanse.yaml");
+            let yaml = serde_saphyr::to_string(&config).context("the configuration could not be written as YAML")?;
+            std::fs::write(&file, format!("# {index}\n{yaml}"))
+                .with_context(|| format!("could not write {}", file.display()))?;
+            configs.push(file);
+        }
+        let genesis = Genesis {
+            chain_id: rand::random_range(100_000..1_000_000),
+            timestamp: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .context("the clock is before 1970")?
+                .as_secs(),
+            gas_limit: GAS_LIMIT,
+            members,
+            consensus_parameters: LOCAL,
+            balances,
+        };
+        genesis.validate()?;
+        std::fs::write(path.join("genesis.json"), serde_json::to_vec_pretty(&genesis)?)?;
+        Ok(Self { configs })
+    }
+}
+
+/// The number in the first line of a configuration that this module wrote.
+fn order_of(config: &Path) -> usize {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    text.lines()
+        .next()
+        .and_then(|line| line.trim_start_matches("# ").parse().ok())
+        .unwrap_or(usize::MAX)
+}
+
+/// Free loopback ports. Each is held until all are found, so that none is given twice.
+struct Ports {
+    first_api: Option<u16>,
+    held: Vec<TcpListener>,
+}
+
+impl Ports {
+    fn new(first_api: Option<u16>) -> Self {
+        Self {
+            first_api,
+            held: Vec::new(),
+        }
+    }
+
+    fn api(&mut self, index: usize) -> anyhow::Result<SocketAddr> {
+        let Some(first) = self.first_api.filter(|port| *port != 0) else {
+            return self.any();
+        };
+        let port = first + u16::try_from(index)?;
+        match self.take(port) {
+            Ok(address) => Ok(address),
+            Err(error) => bail!(
+                "port {port} for the REST API of domain {} can't be used: {error}; stop what uses it, or choose others with --api-port",
+                index + 1
+            ),
+        }
+    }
+
+    fn any(&mut self) -> anyhow::Result<SocketAddr> {
+        self.take(0).context("there is no free loopback port")
+    }
+
+    fn take(&mut self, port: u16) -> std::io::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let address = listener.local_addr()?;
+        self.held.push(listener);
+        Ok(address)
+    }
+}
+
+/// Domains further down the list are dearer, so that a choice has something to choose.
+fn bidding(location: String, index: usize) -> Bidding {
+    let prices = PriceList::per_replica(Price(10 + index as u128));
+    Bidding {
+        location,
+        prices,
+        ..Bidding::default()
+    }
+}

@@ -1,0 +1,64 @@
+//! The REST API: `/api/v1`, the routes of the system that this one replaces, and the OpenAPI page at `/docs`.
+
+pub mod auth;
+mod legacy;
+mod openapi;
+mod problem;
+mod v1;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use tokio::net::TcpListener;
+
+pub use auth::Access;
+pub use problem::Problem;
+pub use v1::{AgreementPage, HealthPage, MemberPage, ServicePage};
+
+use crate::catalogue::Catalogue;
+use crate::service::{Orchestrator, Shared};
+
+const LARGEST_BODY: usize = 2 * 1024 * 1024;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    orchestrator: Orchestrator,
+    catalogue: Arc<Catalogue>,
+    access: Access,
+    listener: SocketAddr,
+}
+
+impl Api {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.orchestrator.shared
+    }
+}
+
+/// All routes.
+pub fn router(orchestrator: Orchestrator, catalogue: Catalogue, access: Access, listener: SocketAddr) -> Router {
+    let api = Api {
+        orchestrator,
+        catalogue: Arc::new(catalogue),
+        access,
+        listener,
+    };
+    Router::new()
+        .merge(v1::routes())
+        .merge(legacy::routes())
+        .merge(openapi::routes())
+        .fallback(|| async { Problem::not_found("no such route; GET /docs lists them all") })
+        .layer(axum::middleware::from_fn_with_state(api.clone(), auth::require))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(api)
+}
+
+/// Serves until the orchestrator stops; requests under way are finished.
+pub async fn serve(listener: TcpListener, router: Router, orchestrator: Orchestrator) -> std::io::Result<()> {
+    let stop = orchestrator.shared.stop.clone();
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .await
+}

@@ -1,0 +1,47 @@
+//! The OpenAPI description and its page.
+
+use axum::Router;
+use utoipa::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::Api;
+use super::v1::{agreements, domain, services, subscriptions};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Hanse",
+        description = "Federates services between Kubernetes clusters of different owners."
+    ),
+    paths(
+        domain::health,
+        domain::ready,
+        domain::members,
+        domain::bidding,
+        domain::set_bidding,
+        domain::manifest,
+        services::list,
+        services::show,
+        services::create,
+        services::remove,
+        agreements::list,
+        agreements::show,
+        agreements::create,
+        agreements::bids,
+        agreements::place_bid,
+        agreements::own_bids,
+        agreements::choose,
+        agreements::cancel,
+        agreements::terminate,
+        subscriptions::list,
+        subscriptions::create,
+        subscriptions::remove,
+    )
+)]
+struct Description;
+
+pub(super) fn routes() -> Router<Api> {
+    SwaggerUi::new("/docs")
+        .url("/api/openapi.json", Description::openapi())
+        .into()
+}

@@ -1,0 +1,208 @@
+//! Following the ledger: what an event means for this domain is written together with the position in the stream, so that
+//! no event is missed and none takes effect twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use hanse_agreement::policy::{NoBid, Offer, Reservations, decide};
+use hanse_agreement::{Account, Agreement, AgreementId};
+use hanse_ledger::Cursor;
+use tokio::time::sleep;
+
+use crate::clock::now_ms;
+use crate::error::StepError;
+use crate::events::{Happening, Matter, Told};
+use crate::model::{ProviderRecord, Step, Timeline, Want};
+use crate::service::Shared;
+use crate::store::Batch;
+use crate::webhooks::{Delivery, MOST_WAITING, Notification, Subscription};
+
+const CURSOR: &str = "cursor";
+const RETRY: Duration = Duration::from_millis(500);
+
+impl Shared {
+    pub(crate) async fn follow_ledger(self: &Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                result = self.follow_until_it_breaks() => if let Err(error) = result {
+                    tracing::warn!(%error, "following the ledger failed; starting again from the stored position");
+                }
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    async fn follow_until_it_breaks(self: &Arc<Self>) -> Result<(), StepError> {
+        let cursor: Cursor = self.store.setting(CURSOR)?.unwrap_or(Cursor::START);
+        let mut events = self.ledger.events(cursor);
+        while let Some(event) = events.next().await {
+            self.take_in(event?).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_in(self: &Arc<Self>, event: Told) -> Result<(), StepError> {
+        let id = event.what.agreement;
+        let new_record = match (id, &event.what.matter) {
+            (Some(id), Matter::Announced { creator }) if *creator != self.me() => self.consider(id, *creator).await?,
+            _ => None,
+        };
+        let drive = new_record.is_some();
+        let deliveries = self.deliveries_of(&event)?;
+        let notify = !deliveries.is_empty();
+        let (cursor, what, me) = (event.cursor, event.what, self.me());
+        self.store
+            .commit(move |batch| {
+                if let Some(record) = &new_record {
+                    batch.put_provider(record)?;
+                }
+                keep_what_only_the_event_tells(batch, &what, me)?;
+                for delivery in &deliveries {
+                    batch.put_delivery(delivery)?;
+                }
+                batch.put_setting(CURSOR, &cursor)
+            })
+            .await?;
+        if notify {
+            self.webhooks.notify_one();
+        }
+        if let Some(id) = id {
+            if drive {
+                self.drive(id);
+            }
+            self.changed(id);
+        }
+        Ok(())
+    }
+
+    /// A bid for a new announcement, if this domain bids and has room.
+    async fn consider(&self, id: AgreementId, creator: Account) -> Result<Option<ProviderRecord>, StepError> {
+        let bidding = self.bidding()?;
+        if !bidding.enabled || self.store.provider(id)?.is_some() {
+            return Ok(None);
+        }
+        let Some(agreement) = self.ledger.agreement(id).await? else {
+            return Ok(None);
+        };
+        match self.offer_for(&agreement)? {
+            Ok(offer) => {
+                let mut record = provider_record(&agreement, creator, offer);
+                record.timeline.mark(Step::AnnounceReceived, now_ms());
+                Ok(Some(record))
+            }
+            Err(reason) => {
+                tracing::info!(agreement = %id, %reason, "no bid");
+                Ok(None)
+            }
+        }
+    }
+
+    /// What this domain can offer beside all that it has already promised.
+    pub(crate) fn offer_for(&self, agreement: &Agreement) -> Result<Result<Offer, NoBid>, StepError> {
+        let bidding = self.bidding()?;
+        let mut reservations = Reservations::new(bidding.capacity);
+        for record in self.store.providers()?.iter().filter(|record| record.outcome.is_none()) {
+            reservations.reserve(record.id, &record.requirements);
+        }
+        Ok(decide(
+            &bidding.provider(self.me()),
+            &mut reservations,
+            agreement,
+            now_ms() / 1000,
+        ))
+    }
+
+    fn deliveries_of(&self, event: &Told) -> Result<Vec<Delivery>, StepError> {
+        let name = event.what.name;
+        let subscriptions = self.store.subscriptions()?;
+        if subscriptions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let waiting = self.store.deliveries()?;
+        let crowded = |subscription: &Subscription| {
+            waiting
+                .iter()
+                .filter(|it| it.notification.subscription_id == subscription.id)
+                .count()
+                >= MOST_WAITING
+        };
+        let (crowded, wanted): (Vec<_>, Vec<_>) = subscriptions
+            .into_iter()
+            .filter(|subscription| subscription.wants(name))
+            .partition(crowded);
+        for subscription in crowded {
+            tracing::warn!(
+                url = subscription.callback_url,
+                event = name,
+                "too many events wait for a webhook; this one is lost"
+            );
+        }
+        Ok(wanted
+            .into_iter()
+            .map(|subscription| Delivery {
+                notification: Notification {
+                    subscription_id: subscription.id,
+                    event: name.to_owned(),
+                    tx_hash: event.tx.clone(),
+                    block_number: event.cursor.block,
+                    args: event.what.fields.clone(),
+                    delivery: format!("{}.{}", event.cursor.block, event.cursor.log_index),
+                },
+                callback_url: subscription.callback_url,
+                position: (event.cursor.block, event.cursor.log_index),
+                created_ms: now_ms(),
+                attempts: 0,
+                next_ms: 0,
+            })
+            .collect())
+    }
+}
+
+/// The record of a bid that is about to be placed.
+pub(crate) fn provider_record(agreement: &Agreement, creator: Account, offer: Offer) -> ProviderRecord {
+    ProviderRecord {
+        id: agreement.announcement.id,
+        creator,
+        requirements: agreement.announcement.requirements,
+        manifest_hash: agreement.announcement.manifest_hash,
+        offer: offer.terms,
+        price_per_hour: offer.price_per_hour,
+        bid_placed: false,
+        sealed_parameters: None,
+        want: Want::Run,
+        sealed_endpoint: None,
+        failed: None,
+        deploying: false,
+        torn_down: false,
+        timeline: Timeline::default(),
+        outcome: None,
+    }
+}
+
+/// Sealed messages travel in events only, not in the ledger's state.
+fn keep_what_only_the_event_tells(
+    batch: &mut Batch,
+    event: &Happening,
+    me: Account,
+) -> Result<(), crate::store::StoreError> {
+    let Some(id) = event.agreement else { return Ok(()) };
+    match &event.matter {
+        Matter::Awarded {
+            provider,
+            sealed_parameters,
+        } if *provider == me => {
+            let sealed = sealed_parameters.clone();
+            batch.update_provider(id, |record| {
+                record.sealed_parameters = Some(sealed);
+                record.timeline.mark(Step::WinnerReceived, now_ms());
+            })
+        }
+        Matter::Deployed { sealed_endpoint } => {
+            let sealed = sealed_endpoint.clone();
+            batch.update_consumer(id, |record| record.sealed_endpoint = Some(sealed))
+        }
+        _ => Ok(()),
+    }
+}

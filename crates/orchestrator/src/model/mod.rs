@@ -1,0 +1,11 @@
+//! The things this crate talks about.
+
+mod records;
+mod service;
+mod timeline;
+
+pub use records::{
+    Award, ConsumerRecord, Endpoint, ExternalAddress, Outcome, Parameters, ProviderRecord, Want, WorkSeen, namespace_of,
+};
+pub use service::{LocalService, Probe, Scenario, ServiceDefinition};
+pub use timeline::{Mark, Step, Timeline};

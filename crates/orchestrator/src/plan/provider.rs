@@ -1,0 +1,121 @@
+//! What a provider does next in one agreement; see [`super::consumer`] for how the answer is used.
+
+use hanse_agreement::{Account, Agreement, Bid, State};
+
+use super::{Next, after, start_of_next};
+use crate::model::{Outcome, ProviderRecord, Want};
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send the bid.
+    PlaceBid,
+    /// Fetch the manifest, deploy it, wait until it is ready, and seal its address.
+    Deploy,
+    /// Tell the ledger where it runs.
+    ReportDeployed,
+    /// Give the award back, and say why.
+    Decline(String),
+    /// End on the ledger what missed its deadline.
+    Expire,
+    /// Claim what the consumer neither confirmed nor refused in time.
+    Settle,
+    /// Tell the ledger that the service is over.
+    Terminate,
+    /// Remove everything that was deployed.
+    TearDown,
+    /// Note the end.
+    Finish(Outcome),
+}
+
+/// Names the next action. `me` is this domain's account.
+pub fn next(
+    record: &ProviderRecord,
+    agreement: Option<&Agreement>,
+    bids: &[Bid],
+    me: Account,
+    now_ms: u64,
+) -> Next<Action> {
+    if record.outcome.is_some() {
+        return Next::Done;
+    }
+    let Some(agreement) = agreement else {
+        return close(record, Outcome::Lost);
+    };
+    let mine = agreement.provider == Some(me);
+    match agreement.state {
+        State::Open => bid(record, agreement, bids, me, now_ms),
+        _ if !mine => close(record, Outcome::Lost),
+        State::Awarded => deploy(record, agreement, now_ms),
+        State::Deployed => await_confirmation(record, agreement, now_ms),
+        State::Confirmed => match record.want {
+            Want::Run => Next::Wait,
+            Want::Cancel { .. } | Want::Terminate => Next::Do(Action::Terminate),
+        },
+        State::Terminated => close(record, Outcome::Terminated),
+        State::Cancelled => close(record, cancelled(record)),
+        State::Expired => close(
+            record,
+            Outcome::Expired {
+                reason: "a deadline passed or a party left".into(),
+            },
+        ),
+    }
+}
+
+fn bid(record: &ProviderRecord, agreement: &Agreement, bids: &[Bid], me: Account, now_ms: u64) -> Next<Action> {
+    let terms = &agreement.announcement;
+    if bids.iter().any(|bid| bid.bidder == me) {
+        // The creator has until the deployment deadline to choose; after it the reservation is freed.
+        return if after(terms.deploy_deadline, now_ms) {
+            Next::Do(Action::Expire)
+        } else {
+            Next::WaitUntil(start_of_next(terms.deploy_deadline))
+        };
+    }
+    if record.want != Want::Run || record.failed.is_some() || after(terms.bid_deadline, now_ms) {
+        return close(record, Outcome::Lost);
+    }
+    Next::Do(Action::PlaceBid)
+}
+
+fn deploy(record: &ProviderRecord, agreement: &Agreement, now_ms: u64) -> Next<Action> {
+    if after(agreement.announcement.deploy_deadline, now_ms) {
+        return Next::Do(Action::Expire);
+    }
+    match (&record.failed, &record.want) {
+        (Some(reason), _) | (None, Want::Cancel { reason }) => Next::Do(Action::Decline(reason.clone())),
+        (None, Want::Terminate) => Next::Do(Action::Decline("the provider's owner withdrew".into())),
+        (None, Want::Run) if record.sealed_endpoint.is_some() => Next::Do(Action::ReportDeployed),
+        (None, Want::Run) => Next::Do(Action::Deploy),
+    }
+}
+
+fn await_confirmation(record: &ProviderRecord, agreement: &Agreement, now_ms: u64) -> Next<Action> {
+    match &record.want {
+        Want::Cancel { reason } => return Next::Do(Action::Decline(reason.clone())),
+        Want::Terminate => return Next::Do(Action::Decline("the provider's owner withdrew".into())),
+        Want::Run => {}
+    }
+    match agreement.confirm_deadline {
+        Some(deadline) if after(deadline, now_ms) => Next::Do(Action::Settle),
+        Some(deadline) => Next::WaitUntil(start_of_next(deadline)),
+        None => Next::Wait,
+    }
+}
+
+fn close(record: &ProviderRecord, outcome: Outcome) -> Next<Action> {
+    Next::Do(if record.deploying && !record.torn_down {
+        Action::TearDown
+    } else {
+        Action::Finish(outcome)
+    })
+}
+
+fn cancelled(record: &ProviderRecord) -> Outcome {
+    let reason = match (&record.failed, &record.want) {
+        (Some(reason), _) | (None, Want::Cancel { reason }) => reason.clone(),
+        _ => "called off by the consumer".into(),
+    };
+    Outcome::Cancelled { reason }
+}
