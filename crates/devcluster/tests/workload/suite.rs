@@ -49,5 +49,6 @@ contract! {
     pods::logs_can_be_read,
     pods::configuration_arrives,
     pods::probes_decide,
+    pods::a_hanging_probe_is_ended,
     pods::grace_is_given_and_ends,
 }

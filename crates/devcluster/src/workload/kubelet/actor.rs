@@ -214,9 +214,11 @@ impl Actor {
             ProbeKind::Liveness => spec.liveness_probe.clone(),
         };
         let target = self.orders.get(&container).map(|(_, _, target)| target.clone());
-        let (Some(probe), Some(target)) = (probe, target) else {
+        let (Some(probe), Some(mut target)) = (probe, target) else {
             return;
         };
+        // Probes of different kinds run at the same time.
+        target.probe_lock.as_mut_os_string().push(format!("-{}", kind.name()));
         let reports = self.reports.clone();
         self.tasks.spawn(async move {
             let result = probe::run(&probe, &spec, &target).await;

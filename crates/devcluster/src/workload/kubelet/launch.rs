@@ -180,6 +180,8 @@ impl Start {
             pod_ip: self.pod_ip.clone(),
             environment: environment.clone(),
             directory: directory.clone(),
+            supervisor: supervisor.clone(),
+            probe_lock: self.pod_dir.join("locks").join(format!("{}.probe", self.spec.name)),
         };
         Ok((
             Launch {

@@ -13,7 +13,7 @@
 //! in `$HANSE_POD_IP`) and not to all addresses. There is no DNS; Services are found by their
 //! environment variables or addresses. Not there: lifecycle hooks, sidecar init containers, gRPC and
 //! HTTPS probes, `resourceFieldRef`, service-account tokens in volumes, updates of mounted ConfigMaps while
-//! a container runs (they are rewritten when it starts).
+//! a container runs (they are rewritten when it starts), NodePorts.
 
 mod actor;
 mod backoff;
@@ -110,12 +110,13 @@ impl Kubelet {
                 self.desired(pod);
             }
             watcher::Event::InitDone => {
-                // What was deleted while the watch was interrupted.
+                // What was deleted while the watch was interrupted, or before a restart.
                 for (uid, desired) in &self.known {
                     if !self.listed.contains(uid) {
                         let _ = desired.send(None);
                     }
                 }
+                self.remove_leftovers();
                 self.listed.clear();
             }
             watcher::Event::Apply(pod) => self.desired(pod),
@@ -156,6 +157,22 @@ impl Kubelet {
             run.await;
             uid
         });
+    }
+
+    /// Removes folders of pods that are neither in the store nor running.
+    fn remove_leftovers(&self) {
+        let Ok(entries) = std::fs::read_dir(self.node.config.data_dir.join("pods")) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let uid = entry.file_name().to_string_lossy().into_owned();
+            if !self.listed.contains(&uid)
+                && !self.known.contains_key(&uid)
+                && let Err(error) = std::fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!(%error, folder = %entry.path().display(), "folder of a pod that is gone not removed");
+            }
+        }
     }
 
     fn reap(&mut self, ended: Result<String, tokio::task::JoinError>) {

@@ -1,6 +1,6 @@
 //! Runs one probe: an HTTP GET, a TCP connection, or a command.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
@@ -8,8 +8,13 @@ use k8s_openapi::{
     api::core::v1::{Container, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    net::TcpStream,
+};
 use tokio_util::task::AbortOnDropHandle;
+
+use super::process::{self, Launch};
 
 /// What a probe needs to know of its container.
 #[derive(Clone, Debug)]
@@ -17,6 +22,10 @@ pub(super) struct Target {
     pub(super) pod_ip: String,
     pub(super) environment: BTreeMap<String, OsString>,
     pub(super) directory: PathBuf,
+    /// For commands.
+    pub(super) supervisor: PathBuf,
+    /// Held while a command of this container's probes runs; the name of the probe is added.
+    pub(super) probe_lock: PathBuf,
 }
 
 /// Runs `probe` once, within its `timeoutSeconds` (default 1).
@@ -119,30 +128,36 @@ async fn http_get<'a>(
     }
 }
 
-/// The process is killed when the probe times out, but not what it started in turn.
+/// Runs a command like a container: its supervisor kills all of it when the probe times out or the cluster is gone.
 async fn exec(command: &[String], target: &Target) -> Result<(), String> {
     let [program, args @ ..] = command else {
         return Err("exec probe without a command".to_owned());
     };
-    let output = tokio::process::Command::new(program)
-        .args(args)
-        .env_clear()
-        .envs(&target.environment)
-        .current_dir(&target.directory)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| format!("exec \"{program}\": {error}"))?;
-    if output.status.success() {
+    let launch = Launch {
+        supervisor: target.supervisor.clone(),
+        lock: target.probe_lock.clone(),
+        program: program.into(),
+        args: args.to_vec(),
+        environment: target.environment.clone(),
+        directory: target.directory.clone(),
+    };
+    let (mut process, _orders) = process::start(launch).await?;
+    let (stdout, stderr) = (process.stdout.take(), process.stderr.take());
+    let (code, out, err) = tokio::join!(process.end(), beginning(stdout), beginning(stderr));
+    if code == 0 {
         return Ok(());
     }
-    let text: String = String::from_utf8_lossy(&output.stdout)
-        .chars()
-        .chain(String::from_utf8_lossy(&output.stderr).chars())
-        .take(1024)
-        .collect();
-    Err(text)
+    Err(String::from_utf8_lossy(&[out, err].concat()).into_owned())
+}
+
+/// The first bytes of the output; the rest is read and forgotten, so that the command is not held up.
+async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Some(mut stream) = stream {
+        let _ = (&mut stream).take(1024).read_to_end(&mut text).await;
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    }
+    text
 }
 
 /// A port by number, or by its name among the container's ports.

@@ -183,3 +183,14 @@ pub async fn grace_is_given_and_ends(client: Client) {
     );
     space.delete().await;
 }
+
+/// A probe's command that hangs counts as failed.
+pub async fn a_hanging_probe_is_ended(client: Client) {
+    let space = Space::new(client, "hang").await;
+    let mut pod = script("hang", "Always", "sleep 1000");
+    let hang = json!({"exec": {"command": ["sh", "-c", "sleep 1000 & wait"]}, "periodSeconds": 1, "timeoutSeconds": 1});
+    pod["spec"]["containers"][0]["readinessProbe"] = hang;
+    space.create::<Pod>(pod).await;
+    space.wait_event("Unhealthy", "timed out after 1s").await;
+    space.delete().await;
+}
