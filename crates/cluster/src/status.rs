@@ -84,7 +84,7 @@ impl Cluster {
             let (readiness, own) = self.judge(kind, &object, &replica_sets, &pods, &events);
             let state = match readiness {
                 _ if object.metadata.deletion_timestamp.is_some() => State::Ending,
-                Readiness::Ready | Readiness::Settling(_) => State::Ready,
+                Readiness::Ready | Readiness::Settling { .. } => State::Ready,
                 Readiness::Waiting(causes) => causes.into_iter().next().map_or(State::Ready, |cause| State::NotReady {
                     reason: cause.reason,
                     message: cause.message,

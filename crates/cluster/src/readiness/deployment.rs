@@ -51,11 +51,18 @@ pub(crate) fn readiness(
                 format!("{wanted} replicas are available, not all seen yet")
             });
         }
-        let fresh: Vec<String> = pods.iter().flat_map(|pod| pod::fresh_programs(pod, now)).collect();
-        return if fresh.is_empty() {
-            Readiness::Ready
-        } else {
-            Readiness::Settling(fresh.join(" "))
+        let fresh: Vec<(String, i32)> = pods.iter().flat_map(|pod| pod::fresh_programs(pod, now)).collect();
+        if fresh.is_empty() {
+            return Readiness::Ready;
+        }
+        let restarted = fresh.iter().any(|(_, restarts)| *restarts > 0);
+        let programs: Vec<String> = fresh
+            .into_iter()
+            .map(|(program, restarts)| format!("{program}#{restarts}"))
+            .collect();
+        return Readiness::Settling {
+            programs: programs.join(" "),
+            restarted,
         };
     }
 

@@ -26,7 +26,8 @@ pub struct Patience {
     /// For objects that are not there, e.g. because a cache is behind.
     pub missing: Duration,
     /// How long programs without a readiness probe must have kept running before they count as up: they are "ready" the
-    /// moment they start, also when they are about to crash. With a readiness probe nothing is added.
+    /// moment they start, also when they are about to crash. Five times as long for those that have already crashed. With a
+    /// readiness probe nothing is added.
     pub settle: Duration,
 }
 
@@ -84,7 +85,8 @@ impl Watchlist {
         for (object, readiness) in seen {
             match readiness {
                 Readiness::Ready => {}
-                Readiness::Settling(programs) => {
+                Readiness::Settling { programs, restarted } => {
+                    let settle = if *restarted { settle.saturating_mul(5) } else { settle };
                     let key = (object.clone(), programs.clone());
                     let first = self.settling.get(&key).copied().unwrap_or(now);
                     settling.insert(key, first);
@@ -125,7 +127,7 @@ impl Watchlist {
 pub(crate) fn most_telling(seen: &[(ObjectRef, Readiness)]) -> Option<(&ObjectRef, &Cause)> {
     seen.iter()
         .filter_map(|(object, readiness)| match readiness {
-            Readiness::Ready | Readiness::Settling(_) => None,
+            Readiness::Ready | Readiness::Settling { .. } => None,
             Readiness::Waiting(causes) => causes.iter().min_by_key(|c| c.reason).map(|cause| (object, cause)),
         })
         .min_by_key(|(_, cause)| cause.reason)
@@ -144,10 +146,11 @@ mod tests {
         vec![(ObjectRef::new(Kind::Deployment, "d"), Readiness::Waiting(vec![cause]))]
     }
 
-    fn settling(programs: &str) -> Vec<(ObjectRef, Readiness)> {
+    fn settling(programs: &str, restarted: bool) -> Vec<(ObjectRef, Readiness)> {
+        let programs = programs.to_owned();
         vec![(
             ObjectRef::new(Kind::Deployment, "d"),
-            Readiness::Settling(programs.to_owned()),
+            Readiness::Settling { programs, restarted },
         )]
     }
 
@@ -216,16 +219,19 @@ mod tests {
     #[test]
     fn programs_without_a_probe_count_when_the_same_ones_have_run_for_a_while() {
         let mut clock = Clock::new();
-        assert_eq!(clock.decide(&settling("a"), 0), Decision::Wait(Some(clock.at(1))));
         assert_eq!(
-            clock.decide(&settling("a restarted"), 1),
-            Decision::Wait(Some(clock.at(2)))
+            clock.decide(&settling("a", false), 0),
+            Decision::Wait(Some(clock.at(1)))
         );
-        assert_eq!(clock.decide(&settling("a restarted"), 2), Decision::Ready);
+        assert_eq!(clock.decide(&settling("a", false), 1), Decision::Ready);
         assert_eq!(
-            Watchlist::default().decide(&settling("a"), Duration::ZERO, Instant::now()),
-            Decision::Ready
+            clock.decide(&settling("b", true), 2),
+            Decision::Wait(Some(clock.at(7))),
+            "it crashed before"
         );
+        assert_eq!(clock.decide(&settling("b", true), 7), Decision::Ready);
+        let at_once = Watchlist::default().decide(&settling("a", true), Duration::ZERO, Instant::now());
+        assert_eq!(at_once, Decision::Ready);
     }
 
     #[test]

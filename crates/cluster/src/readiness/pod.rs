@@ -229,8 +229,8 @@ fn event_cause(
 /// Running this long by the cluster's word is proof enough, whatever our clock says: clocks differ by less.
 const PROVEN: Duration = Duration::from_secs(60);
 
-/// The pod's containers that have no readiness probe and started less than a minute ago, each with its run.
-pub(super) fn fresh_programs(pod: &Pod, now: Timestamp) -> Vec<String> {
+/// The pod's containers that have no readiness probe and started less than a minute ago, and how often each was restarted.
+pub(super) fn fresh_programs(pod: &Pod, now: Timestamp) -> Vec<(String, i32)> {
     let containers = pod.spec.iter().flat_map(|s| &s.containers);
     let probed: Vec<&str> = containers
         .filter(|c| c.readiness_probe.is_some())
@@ -249,7 +249,7 @@ pub(super) fn fresh_programs(pod: &Pod, now: Timestamp) -> Vec<String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     statuses
         .filter(is_fresh)
-        .map(|status| format!("{name}/{}#{}", status.name, status.restart_count))
+        .map(|status| (format!("{name}/{}", status.name), status.restart_count))
         .collect()
 }
 

@@ -145,14 +145,12 @@ fn a_program_without_a_probe_that_has_just_started_has_yet_to_prove_itself() {
     let mut ready = deployment(json!({"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}));
     ready.spec.replicas = Some(1);
     let judge = |pod: Pod| deployment_readiness(Some(&ready), &[&pod], &[], &patience(), now());
-    assert_eq!(
-        judge(running(json!(null), 2, 0)),
-        Readiness::Settling("d-1/main#0".to_owned())
-    );
-    assert_eq!(
-        judge(running(json!(null), 2, 1)),
-        Readiness::Settling("d-1/main#1".to_owned())
-    );
+    let settling = |programs: &str, restarted| Readiness::Settling {
+        programs: programs.to_owned(),
+        restarted,
+    };
+    assert_eq!(judge(running(json!(null), 2, 0)), settling("d-1/main#0", false));
+    assert_eq!(judge(running(json!(null), 2, 1)), settling("d-1/main#1", true));
     assert_eq!(
         judge(running(json!(null), 90, 0)),
         Readiness::Ready,

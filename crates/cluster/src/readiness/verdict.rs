@@ -135,9 +135,14 @@ impl Cause {
 pub enum Readiness {
     /// As the manifest wants it.
     Ready,
-    /// As the manifest wants it, but some programs without a readiness probe have only just started; the text stands for
-    /// them and changes with each restart. Whether they stay up, only time tells.
-    Settling(String),
+    /// As the manifest wants it, but some programs without a readiness probe have only just started. Whether they stay up,
+    /// only time tells.
+    Settling {
+        /// Stands for the programs and changes with each restart.
+        programs: String,
+        /// Whether one of them has ended before.
+        restarted: bool,
+    },
     /// Not yet, and why: a cause that is not (or not yet) final. Never empty; the most telling cause comes first.
     Waiting(Vec<Cause>),
 }
