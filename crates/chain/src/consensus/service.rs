@@ -1,7 +1,8 @@
 //! Consensus as a running service: starts the engine, watches over it, restarts it, stops it.
 
+use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,8 @@ const INCOMING: usize = 64;
 /// Between the death of an engine and its restart.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long to wait for the port after the engine has stopped.
-const PORT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long to wait for port and log after the engine has stopped.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What consensus needs to know beyond the application.
 #[derive(Debug, Clone)]
@@ -200,7 +201,7 @@ async fn supervise(mut shared: Shared, first: Running, stop: CancellationToken) 
             exit => exit,
         };
         engine.stop().await;
-        port_released(shared.settings.listen).await;
+        released(&shared.settings).await;
         match exit {
             Exit::Shutdown => return,
             Exit::Halted(halt) => {
@@ -258,16 +259,26 @@ async fn refuse_twin(rules: &HeightRules, key: &ValidatorKey) -> Result<(), Cons
     Ok(())
 }
 
-/// Waits until the operating system has taken the port back, which may be a moment after the engine has let go of it.
-async fn port_released(address: SocketAddr) {
-    let deadline = Instant::now() + PORT_DEADLINE;
-    while let Err(error) = check_port(address) {
+/// Waits until port and log are free. The engine closes its log on a thread that it does not wait for, and the operating
+/// system may take a moment to give the port back.
+async fn released(settings: &EngineSettings) {
+    let deadline = Instant::now() + RELEASE_DEADLINE;
+    loop {
+        let busy = match (check_port(settings.listen), log_is_locked(&settings.wal)) {
+            (Err(error), _) => error.to_string(),
+            (Ok(()), true) => "the consensus write-ahead log is still open".into(),
+            (Ok(()), false) => return,
+        };
         if Instant::now() >= deadline {
-            tracing::warn!(%error, "the consensus port is still in use after the engine has stopped");
+            tracing::warn!(busy, "the consensus engine has not let go of everything");
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+fn log_is_locked(log: &Path) -> bool {
+    File::open(log).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// The engine would go on without a listener, and several processes could listen on one port.
