@@ -175,6 +175,7 @@ pub(crate) fn provider_record(agreement: &Agreement, creator: Account, offer: Of
         sealed_endpoint: None,
         failed: None,
         deploying: false,
+        leaving: false,
         torn_down: false,
         timeline: Timeline::default(),
         outcome: None,

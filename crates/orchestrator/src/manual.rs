@@ -76,6 +76,11 @@ impl Orchestrator {
     /// Bids on an announcement whether or not bidding is switched on, if there is room.
     pub async fn bid(&self, id: AgreementId, price_per_hour: Option<Price>) -> Result<(), StepError> {
         let shared = &self.shared;
+        if shared.store.consumer(id)?.is_some() {
+            return Err(StepError::Unusable(format!(
+                "agreement {id} is this domain's own; others bid on it"
+            )));
+        }
         let agreement = shared.ledger.agreement(id).await?;
         let agreement = agreement.ok_or_else(|| StepError::Unusable(format!("the ledger knows no agreement {id}")))?;
         if shared

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hanse_agreement::{Agreement, AgreementId};
+use hanse_agreement::{Agreement, AgreementId, State};
 use hanse_cluster::Owner;
 
 use crate::clock::now_ms;
@@ -42,10 +42,17 @@ impl Shared {
                 self.update_provider(id, |record| record.timeline.mark(Step::ConfirmDeploymentSent, now_ms()))
                     .await
             }
-            Action::Decline(reason) => Ok(self.ledger.decline(id, &shortened(&reason)).await.map(drop)?),
+            Action::Decline(reason) => {
+                let in_use = agreement.is_some_and(|agreement| agreement.state == State::Deployed);
+                self.update_provider(id, move |record| record.leaving = in_use).await?;
+                Ok(self.ledger.decline(id, &shortened(&reason)).await?)
+            }
             Action::Expire => Ok(self.ledger.expire(id).await.map(drop)?),
             Action::Settle => Ok(self.ledger.settle(id).await.map(drop)?),
-            Action::Terminate => Ok(self.ledger.terminate(id).await.map(drop)?),
+            Action::Terminate => {
+                self.update_provider(id, |record| record.leaving = true).await?;
+                Ok(self.ledger.terminate(id).await?)
+            }
             Action::TearDown => {
                 self.cluster.delete_namespace(&record.namespace(), TEAR_DOWN).await?;
                 self.update_provider(id, |record| record.torn_down = true).await

@@ -29,16 +29,31 @@ pub struct League {
 impl League {
     /// Makes a league without starting anything.
     pub fn prepare(domains: usize) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(HANSE)
-            .args(["up", "--prepare", "--api-port", "0", "-o", "json", "--domains", &domains.to_string(), "--data"])
+            .args([
+                "up",
+                "--prepare",
+                "--api-port",
+                "0",
+                "-o",
+                "json",
+                "--domains",
+                &domains.to_string(),
+                "--data",
+            ])
             .arg(folder.path().join("league"))
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let configs: Vec<PathBuf> = serde_json::from_slice(&output.stdout).unwrap();
         let agents = configs.into_iter().map(|config| {
-            let shown = Command::new(HANSE).args(["config", "show", "-o", "json", "--config"]).arg(&config).output().unwrap();
+            let shown = Command::new(HANSE)
+                .args(["config", "show", "-o", "json", "--config"])
+                .arg(&config)
+                .output()
+                .unwrap();
             let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
             Agent {
                 name: shown["domain"]["value"].as_str().unwrap().to_owned(),
@@ -48,7 +63,10 @@ impl League {
             }
         });
         let agents = agents.collect();
-        let http = reqwest::blocking::Client::builder().timeout(Duration::from_secs(90)).build().unwrap();
+        let http = reqwest::blocking::Client::builder()
+            .timeout(Duration::from_secs(90))
+            .build()
+            .unwrap();
         Self { folder, agents, http }
     }
 
@@ -75,10 +93,13 @@ impl League {
 
     pub fn wait_ready(&self, index: usize) {
         let agent = &self.agents[index];
-        wait(&format!("{} to be ready; its log:\n{}", agent.name, log(&agent.config)), || {
-            let answer = self.http.get(format!("{}/api/v1/ready", agent.api)).send().ok()?;
-            answer.status().is_success().then_some(())
-        });
+        wait(
+            &format!("{} to be ready; its log:\n{}", agent.name, log(&agent.config)),
+            || {
+                let answer = self.http.get(format!("{}/api/v1/ready", agent.api)).send().ok()?;
+                answer.status().is_success().then_some(())
+            },
+        );
     }
 
     /// `kill -9`.
@@ -89,7 +110,8 @@ impl League {
     }
 
     pub fn get(&self, index: usize, path: &str) -> Value {
-        self.try_get(index, path).unwrap_or_else(|| panic!("GET {path} at {} failed", self.agents[index].name))
+        self.try_get(index, path)
+            .unwrap_or_else(|| panic!("GET {path} at {} failed", self.agents[index].name))
     }
 
     pub fn try_get(&self, index: usize, path: &str) -> Option<Value> {
@@ -99,18 +121,31 @@ impl League {
 
     /// Status and body of a POST.
     pub fn post(&self, index: usize, path: &str, body: &Value) -> (u16, Value) {
-        let answer = self.http.post(format!("{}{path}", self.agents[index].api)).json(body).send().unwrap();
+        let answer = self
+            .http
+            .post(format!("{}{path}", self.agents[index].api))
+            .json(body)
+            .send()
+            .unwrap();
         (answer.status().as_u16(), answer.json().unwrap_or(Value::Null))
     }
 
     pub fn delete(&self, index: usize, path: &str) -> u16 {
-        self.http.delete(format!("{}{path}", self.agents[index].api)).send().unwrap().status().as_u16()
+        self.http
+            .delete(format!("{}{path}", self.agents[index].api))
+            .send()
+            .unwrap()
+            .status()
+            .as_u16()
     }
 
     /// Deploys the example in a domain and waits until it is ready.
     pub fn deploy_example(&self, index: usize, replicas: u32) {
-        let (status, body) =
-            self.post(index, "/api/v1/services", &json!({ "catalogue": "object-detection", "replicas": replicas }));
+        let (status, body) = self.post(
+            index,
+            "/api/v1/services",
+            &json!({ "catalogue": "object-detection", "replicas": replicas }),
+        );
         assert_eq!(status, 202, "{body}");
         wait("the example to be ready", || {
             let page = self.try_get(index, "/api/v1/services/object-detection")?;
@@ -148,16 +183,21 @@ impl League {
     /// Index of the domain with this ledger account.
     pub fn by_account(&self, account: &Value) -> usize {
         let of = |index: &usize| self.get(*index, "/api/v1/health")["account"] == *account;
-        (0..self.agents.len()).find(of).expect("the account is one of the league's")
+        (0..self.agents.len())
+            .find(of)
+            .expect("the account is one of the league's")
     }
 
     /// No domain has anything reserved, deployed or under way.
     pub fn wait_nothing_left(&self) {
         for index in 0..self.agents.len() {
-            wait(&format!("{} to have nothing under way", self.agents[index].name), || {
-                let live = self.try_get(index, "/api/v1/agreements?live=true")?;
-                live.as_array()?.is_empty().then_some(())
-            });
+            wait(
+                &format!("{} to have nothing under way", self.agents[index].name),
+                || {
+                    let live = self.try_get(index, "/api/v1/agreements?live=true")?;
+                    live.as_array()?.is_empty().then_some(())
+                },
+            );
         }
     }
 }
@@ -174,7 +214,11 @@ impl Drop for League {
 }
 
 fn spawn(config: &Path) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(config.with_file_name("agent.log")).unwrap();
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(config.with_file_name("agent.log"))
+        .unwrap();
     Command::new(HANSE)
         .args(["agent", "--with-parent", "--config"])
         .arg(config)

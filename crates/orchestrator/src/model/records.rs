@@ -185,6 +185,8 @@ pub struct ProviderRecord {
     pub failed: Option<String>,
     /// Whether anything may have been deployed (written before it is).
     pub deploying: bool,
+    /// Whether this domain ends a service that the consumer may be using (written before the ledger is told).
+    pub leaving: bool,
     /// Whether it has been taken down again.
     pub torn_down: bool,
     /// Steps taken here.

@@ -2,6 +2,8 @@
 
 pub mod consumer;
 pub mod provider;
+#[cfg(test)]
+mod tests;
 
 /// The answer of both plans.
 #[derive(Debug, Clone, PartialEq, Eq)]

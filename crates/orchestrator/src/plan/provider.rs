@@ -5,6 +5,9 @@ use hanse_agreement::{Account, Agreement, Bid, State};
 use super::{Next, after, start_of_next};
 use crate::model::{Outcome, ProviderRecord, Want};
 
+/// How long a provider that ends a service by itself keeps it running (ms).
+pub const NOTICE_MS: u64 = 30_000;
+
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -52,8 +55,8 @@ pub fn next(
             Want::Run => Next::Wait,
             Want::Cancel { .. } | Want::Terminate => Next::Do(Action::Terminate),
         },
-        State::Terminated => close(record, Outcome::Terminated),
-        State::Cancelled => close(record, cancelled(record)),
+        State::Terminated => leave(record, agreement, Outcome::Terminated, now_ms),
+        State::Cancelled => leave(record, agreement, cancelled(record), now_ms),
         State::Expired => close(
             record,
             Outcome::Expired {
@@ -102,6 +105,15 @@ fn await_confirmation(record: &ProviderRecord, agreement: &Agreement, now_ms: u6
         Some(deadline) => Next::WaitUntil(start_of_next(deadline)),
         None => Next::Wait,
     }
+}
+
+/// A consumer that ends a service has its own back before it says so. One that is left needs the provider's copy until it has.
+fn leave(record: &ProviderRecord, agreement: &Agreement, outcome: Outcome, now_ms: u64) -> Next<Action> {
+    let until = agreement.changed_at * 1000 + NOTICE_MS;
+    if record.leaving && record.deploying && !record.torn_down && now_ms < until {
+        return Next::WaitUntil(until);
+    }
+    close(record, outcome)
 }
 
 fn close(record: &ProviderRecord, outcome: Outcome) -> Next<Action> {
