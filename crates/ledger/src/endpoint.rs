@@ -7,9 +7,10 @@ use alloy::primitives::{B256, Bytes, U64};
 use alloy::pubsub::{ConnectionHandle, PubSubConnect, Subscription};
 use alloy::rpc::client::{ClientBuilder, RpcClient};
 use alloy::rpc::json_rpc::{RpcError, RpcRecv, RpcSend};
-use alloy::transports::ws::WsConnect;
+use alloy::transports::ws::{WsBackend, WsConnect};
 use alloy::transports::{TransportError, TransportErrorKind, TransportResult};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use url::Url;
 
 use crate::error::LedgerError;
@@ -49,8 +50,29 @@ impl RequestError {
     }
 }
 
-/// A connection whose loss is reported instead of mended behind our back: what was missed meanwhile must be noticed.
+/// A connection whose loss is reported instead of mended behind our back: what was missed meanwhile must be noticed. And one without
+/// Nagle's algorithm, which `WsConnect` itself would use: two small requests at once then cost 40 ms of waiting for an
+/// acknowledgement.
 struct Once(WsConnect, Duration);
+
+impl Once {
+    async fn socket(&self) -> TransportResult<ConnectionHandle> {
+        let request = self
+            .0
+            .clone()
+            .into_client_request()
+            .map_err(TransportErrorKind::custom)?;
+        let (socket, _) = tokio_tungstenite::connect_async_with_config(request, None, true)
+            .await
+            .map_err(TransportErrorKind::custom)?;
+        let (handle, interface) = ConnectionHandle::new();
+        WsBackend::from_socket(socket, interface, KEEPALIVE).spawn();
+        Ok(handle)
+    }
+}
+
+/// A silent connection is asked for a sign of life this often.
+const KEEPALIVE: Duration = Duration::from_secs(5);
 
 impl PubSubConnect for Once {
     fn is_local(&self) -> bool {
@@ -58,7 +80,7 @@ impl PubSubConnect for Once {
     }
 
     async fn connect(&self) -> TransportResult<ConnectionHandle> {
-        timeout(self.1, self.0.connect())
+        timeout(self.1, self.socket())
             .await
             .map_err(|_| TransportErrorKind::custom_str("connecting took too long"))?
     }

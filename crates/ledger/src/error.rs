@@ -81,6 +81,16 @@ pub enum LedgerError {
         /// The chain that was asked.
         chain_id: u64,
     },
+    /// What is at a configured address is another contract.
+    #[error("the contract at {address} is not Hanse's {name} ({detail}); check the addresses")]
+    WrongContract {
+        /// `Consortium` or `Federation`.
+        name: &'static str,
+        /// The configured address.
+        address: Address,
+        /// What it answered.
+        detail: String,
+    },
     /// The two contracts at the configured addresses do not belong together.
     #[error("the Federation at {federation} belongs to the Consortium at {found}, not to the configured {consortium}")]
     ForeignContract {

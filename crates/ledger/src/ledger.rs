@@ -24,6 +24,11 @@ use crate::watcher::{Heads, watch_heads};
 /// Requests waiting for the sender task.
 const ASKS: usize = 1024;
 
+/// Least gas limits. An estimate is of the state now; by the time of inclusion the same command may do more: a replacing bid may have
+/// become a first one, an approval the one that admits a member. What is not used is not paid.
+const GAS_FEDERATION: u64 = 600_000;
+const GAS_CONSORTIUM: u64 = 2_500_000;
+
 /// Client of the two contracts for one account. Clones are cheap and share everything; when the last is dropped, or on
 /// [`shutdown`](Self::shutdown), the tasks behind it end. See the crate's documentation for what it promises.
 #[derive(Clone)]
@@ -56,7 +61,7 @@ impl Ledger {
     /// An account that is not (yet) a member is no error: reading works, and [`status`](Self::status) says so.
     ///
     /// # Errors
-    /// `Unreachable`, `WrongChain`, `NoContract`, `ForeignContract`, `Store`, `Config`, `Protocol`, each saying what to do.
+    /// `Unreachable`, `WrongChain`, `NoContract`, `WrongContract`, `ForeignContract`, `Store`, `Config`, `Protocol`, each saying what to do.
     pub async fn connect(config: LedgerConfig, signer: PrivateKeySigner) -> Result<Self, LedgerError> {
         let rpc = Arc::new(Rpc::new(&config)?);
         let chain = {
@@ -186,19 +191,33 @@ impl Ledger {
         value: U256,
         call: impl SolCall,
     ) -> Result<Receipt, LedgerError> {
-        self.command(key, self.inner.config.federation, value, call.abi_encode().into())
-            .await
+        self.command(
+            key,
+            self.inner.config.federation,
+            value,
+            call.abi_encode().into(),
+            GAS_FEDERATION,
+        )
+        .await
     }
 
     pub(crate) async fn consortium(&self, key: IntentKey, call: impl SolCall) -> Result<Receipt, LedgerError> {
-        self.command(key, self.inner.config.consortium, U256::ZERO, call.abi_encode().into())
+        let to = self.inner.config.consortium;
+        self.command(key, to, U256::ZERO, call.abi_encode().into(), GAS_CONSORTIUM)
             .await
     }
 
-    async fn command(&self, key: IntentKey, to: Address, value: U256, data: Bytes) -> Result<Receipt, LedgerError> {
+    async fn command(
+        &self,
+        key: IntentKey,
+        to: Address,
+        value: U256,
+        data: Bytes,
+        least_gas: u64,
+    ) -> Result<Receipt, LedgerError> {
         let call = Call { to, value, data };
         let allowed = self.inner.config.receipt_timeout;
-        let attempt = self.attempt(&key, call);
+        let attempt = self.attempt(&key, call, least_gas);
         match timeout(allowed, attempt).await {
             Ok(result) => result,
             Err(_) => {
@@ -215,7 +234,7 @@ impl Ledger {
         }
     }
 
-    async fn attempt(&self, key: &IntentKey, call: Call) -> Result<Receipt, LedgerError> {
+    async fn attempt(&self, key: &IntentKey, call: Call, least_gas: u64) -> Result<Receipt, LedgerError> {
         let digest = call.digest();
         let known = self
             .ask(|reply| Ask::Look {
@@ -233,7 +252,7 @@ impl Ledger {
                 let submit = Ask::Submit {
                     key: key.clone(),
                     call: call.clone(),
-                    gas,
+                    gas: gas.max(least_gas),
                     reply,
                 };
                 self.inner.asks.send(submit).await.map_err(|_| LedgerError::Stopped)?;
@@ -280,8 +299,22 @@ async fn check_contracts(rpc: &Rpc, config: &LedgerConfig, chain_id: u64) -> Res
             });
         }
     }
-    let found = crate::views::read(rpc, config.federation, Federation::consortiumCall {}).await?;
-    let back = crate::views::read(rpc, config.consortium, Consortium::federationCall {}).await?;
+    let wrong = |name, address| {
+        move |error| match error {
+            LedgerError::Unreachable { .. } => error,
+            other => LedgerError::WrongContract {
+                name,
+                address,
+                detail: other.to_string(),
+            },
+        }
+    };
+    let found = crate::views::read(rpc, config.federation, Federation::consortiumCall {})
+        .await
+        .map_err(wrong("Federation", config.federation))?;
+    let back = crate::views::read(rpc, config.consortium, Consortium::federationCall {})
+        .await
+        .map_err(wrong("Consortium", config.consortium))?;
     if found != config.consortium || back != config.federation {
         return Err(LedgerError::ForeignContract {
             federation: config.federation,

@@ -24,6 +24,10 @@ pub(crate) type Moment = Duration;
 /// How long a nonce must be seen used up by a stranger before it is believed.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
+/// How long the chain must be seen to have gone back behind what was final before that is believed. Only a replacement deeper than the
+/// confirmations does that; a node that lags does for a while, and believing it wrongly costs a detour but no safety.
+pub(crate) const REWOUND: Duration = Duration::from_secs(10);
+
 /// First wait before a transaction that has not landed is sent again, and the longest.
 pub(crate) const RESEND: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
@@ -108,6 +112,8 @@ pub(crate) struct NonceLedger {
     latest_count: Option<u64>,
     /// No nonce below this one can ever be used again.
     final_count: u64,
+    /// Since when the chain is seen behind that.
+    rewound_since: Option<Moment>,
 }
 
 impl NonceLedger {
@@ -262,6 +268,12 @@ impl NonceLedger {
     pub(crate) fn observe(&mut self, now: Moment, seen: &Observation) -> Vec<Change> {
         self.latest_count = Some(seen.latest_count);
         self.final_count = self.final_count.max(seen.final_count);
+        if seen.latest_count >= self.final_count {
+            self.rewound_since = None;
+        } else if now.saturating_sub(*self.rewound_since.get_or_insert(now)) >= REWOUND {
+            self.final_count = seen.latest_count;
+            self.rewound_since = None;
+        }
         let mut changes = Vec::new();
         let mut freed = Vec::new();
         for (nonce, seat) in &mut self.seats {

@@ -1,0 +1,56 @@
+//! The client against real nodes. Needs anvil, which `cargo xtask test` installs.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod anvil;
+mod away;
+mod connecting;
+mod crash;
+mod league;
+mod life;
+mod loss;
+mod refusals;
+mod replaced;
+
+use anvil::Anvil;
+use league::League;
+
+/// All that must hold on every chain.
+async fn suite(league: &League, what: &str) {
+    life::an_agreement_lives(league).await;
+    life::a_repeated_key_is_the_same_command(league).await;
+    life::a_refusal_costs_nothing(league).await;
+    life::many_commands_at_once_all_land_once(league).await;
+    life::events_resume_anywhere(league).await;
+    life::latency(league, what).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_anvil_over_websocket() {
+    let anvil = Anvil::start(&[]).await;
+    let league = League::on_anvil(&anvil, vec![anvil.ws()], 4).await;
+    suite(&league, "anvil, ws").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_anvil_over_http() {
+    let anvil = Anvil::start(&[]).await;
+    let league = League::on_anvil(&anvil, vec![anvil.http()], 4).await;
+    suite(&league, "anvil, http").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_anvil_without_fees() {
+    let anvil = Anvil::start(&["--base-fee", "0", "--disable-min-priority-fee"]).await;
+    let league = League::on_anvil(&anvil, vec![anvil.ws()], 4).await;
+    life::an_agreement_lives(&league).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_block_each_second() {
+    let anvil = Anvil::start(&["--block-time", "1"]).await;
+    for url in [anvil.ws(), anvil.http()] {
+        let league = League::on_anvil(&anvil, vec![url], 4).await;
+        life::an_agreement_lives(&league).await;
+        life::many_commands_at_once_all_land_once(&league).await;
+    }
+}
