@@ -1,5 +1,7 @@
 //! The commands. Each returns once its transaction is final, or says why it has no effect.
 //!
+//! Announcements and terms are taken as the bindings' types or those of `hanse-agreement`, which convert.
+//!
 //! Errors are the same for all: see [`LedgerError`] for what each means for a repetition.
 
 use alloy::primitives::{Address, B256, Bytes, U256};
@@ -18,8 +20,9 @@ impl Ledger {
     pub async fn announce(
         &self,
         key: IntentKey,
-        announcement: IFederation::Announcement,
+        announcement: impl Into<IFederation::Announcement>,
     ) -> Result<Receipt, LedgerError> {
+        let announcement = announcement.into();
         self.federation(key, U256::ZERO, Federation::announceCall { announcement })
             .await
     }
@@ -34,19 +37,19 @@ impl Ledger {
         id: B256,
         price_per_hour: u128,
         location: String,
-        offer: IFederation::Terms,
+        offer: impl Into<IFederation::Terms>,
     ) -> Result<Receipt, LedgerError> {
         let call = Federation::placeBidCall {
             id,
             pricePerHour: price_per_hour,
             location,
-            offer,
+            offer: offer.into(),
         };
         self.federation(key, U256::ZERO, call).await
     }
 
-    /// Awards the agreement to the bid of `bidder` with that `sequence`. `hours_paid` 0: nothing goes into escrow and `value`
-    /// must be 0; else `value` is the price per hour times the hours, in wei.
+    /// Awards the agreement to the bid of `bidder` with that `sequence`. `hours_paid` 0: nothing goes into escrow and
+    /// `value` must be 0; else `value` is the price per hour times the hours, in wei.
     ///
     /// # Errors
     /// See [`LedgerError`]; refusals: `WrongPayment`, `NoSuchBid`, `NotCreator`, `DeadlinePassed`, `WrongState`.

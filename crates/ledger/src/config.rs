@@ -9,19 +9,21 @@ use url::Url;
 /// Where the ledger is and how to treat it.
 #[derive(Debug, Clone)]
 pub struct LedgerConfig {
-    /// JSON-RPC addresses of nodes of the same chain (`http`, `https`, `ws`, `wss`), in order of preference. The first that
-    /// answers is used; when it fails the next one is. `ws` is the faster choice: blocks are announced instead of asked for.
+    /// JSON-RPC addresses of nodes of the same chain (`http`, `https`, `ws`, `wss`), in order of preference. The first
+    /// that answers is used; when it fails the next one is. `ws` is the faster choice: blocks are announced instead of
+    /// asked for.
     pub urls: Vec<Url>,
     /// Address of the Consortium contract.
     pub consortium: Address,
     /// Address of the Federation contract.
     pub federation: Address,
-    /// How many blocks must lie above a block before it counts as final. 0 on chains whose blocks are never replaced (the
-    /// embedded ledger, QBFT); on others deeper than any replacement that may happen.
+    /// How many blocks must lie above a block before it counts as final. 0 on chains whose blocks are never replaced
+    /// (the embedded ledger, QBFT); on others deeper than any replacement that may happen.
     pub confirmations: u64,
     /// How long a command waits to become final before it returns [`Timeout`](crate::LedgerError::Timeout).
     pub receipt_timeout: Duration,
-    /// The file in which signed transactions survive a crash (redb). One file for each account and chain; one process at a time.
+    /// The file in which signed transactions survive a crash (redb). One file for each account and chain; one process
+    /// at a time.
     pub store: PathBuf,
     /// How long one JSON-RPC request may take before the endpoint counts as failed.
     pub request_timeout: Duration,

@@ -30,13 +30,13 @@ struct Creation {
     block_number: Option<U64>,
 }
 
-/// Deploys both contracts with two transactions of `signer`, which must not be used by anything else meanwhile, and returns
-/// where they are. The founders need not include the signer.
+/// Deploys both contracts with two transactions of `signer`, which must not be used by anything else meanwhile, and
+/// returns where they are. The founders need not include the signer.
 ///
 /// # Errors
-/// `Refused` when the consortium does not accept the founders or parameters; `Rejected` when the node does not take a transaction
-/// (no coins for gas, for example); `Timeout`; errors of the connection. After an error before the second transaction, deploy
-/// again: what the first one made is then of no use and does no harm.
+/// `Refused` when the consortium does not accept the founders or parameters; `Rejected` when the node does not take a
+/// transaction (no coins for gas, for example); `Timeout`; errors of the connection. After an error before the second
+/// transaction, deploy again: what the first one made is then of no use and does no harm.
 pub async fn deploy(
     url: &Url,
     signer: &PrivateKeySigner,

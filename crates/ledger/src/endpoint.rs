@@ -50,9 +50,9 @@ impl RequestError {
     }
 }
 
-/// A connection whose loss is reported instead of mended behind our back: what was missed meanwhile must be noticed. And one without
-/// Nagle's algorithm, which `WsConnect` itself would use: two small requests at once then cost 40 ms of waiting for an
-/// acknowledgement.
+/// A connection whose loss is reported instead of mended behind our back: what was missed meanwhile must be noticed.
+/// And one without Nagle's algorithm, which `WsConnect` itself would use: two small requests at once then cost 40 ms of
+/// waiting for an acknowledgement.
 struct Once(WsConnect, Duration);
 
 impl Once {

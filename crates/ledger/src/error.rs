@@ -9,8 +9,8 @@ use crate::refusal::Refusal;
 
 /// Why a call of the ledger did not succeed.
 ///
-/// After [`Refused`](Self::Refused), [`Rejected`](Self::Rejected), [`Reverted`](Self::Reverted), [`Full`](Self::Full) and
-/// [`Unreachable`](Self::Unreachable) a command has had no effect. After [`Timeout`](Self::Timeout) and
+/// After [`Refused`](Self::Refused), [`Rejected`](Self::Rejected), [`Reverted`](Self::Reverted), [`Full`](Self::Full)
+/// and [`Unreachable`](Self::Unreachable) a command has had no effect. After [`Timeout`](Self::Timeout) and
 /// [`Stopped`](Self::Stopped) the outcome is open: repeat it with the same key.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -18,7 +18,8 @@ pub enum LedgerError {
     /// A contract refuses the command; repeating it as it is will not help.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// The transaction was included but undone, for a reason that is none of the contracts' errors (for example too little gas).
+    /// The transaction was included but undone, for a reason that is none of the contracts' errors (for example too
+    /// little gas).
     #[error("transaction {tx} in block {block} was undone without one of the contracts' errors ({reason})")]
     Reverted {
         /// The transaction.
@@ -34,8 +35,8 @@ pub enum LedgerError {
         /// What the node said and what to do about it.
         reason: String,
     },
-    /// Not final within the time allowed. The transaction is pursued further; repeating the command with the same key waits for
-    /// the same transaction and never sends a second one.
+    /// Not final within the time allowed. The transaction is pursued further; repeating the command with the same key
+    /// waits for the same transaction and never sends a second one.
     #[error("not final after {waited:?}: {detail}; it is still being pursued, repeat the command to go on waiting")]
     Timeout {
         /// How long was waited.
@@ -136,7 +137,9 @@ pub enum LedgerError {
     /// The client has been shut down. What was in flight goes on when it is started again with the same store.
     #[error("the ledger client has been shut down")]
     Stopped,
-    /// The chain replaced blocks deeper than the configured confirmations; events from `from` on may be told again, differently.
+    /// The chain replaced blocks deeper than the configured confirmations. Commands that had been final in them are not
+    /// sent again by themselves; events from `from` on may be told again,
+    /// differently.
     #[error(
         "the chain replaced block {from} and what follows, deeper than the configured confirmations; raise `ledger.confirmations`"
     )]

@@ -1,8 +1,9 @@
 //! The sequence of all events from any point on, for ever.
 //!
-//! Blocks are read in order, each range from one endpoint that is known to have its last block, and the hash of the last block read is
-//! checked before the next range, so that nothing is missed or repeated, whichever endpoint answers and however often the connection
-//! breaks. How the connection is doing shows in [`Status`](crate::Status), not in the stream.
+//! Blocks are read in order, each range from one endpoint that is known to have its last block, and the hash of the
+//! last block read is checked before the next range, so that nothing is missed or repeated, whichever endpoint answers
+//! and however often the connection breaks. How the connection is doing shows in [`Status`](crate::Status), not in the
+//! stream.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,11 +29,11 @@ const SPAN: (u64, u64) = (512, 4096);
 const TRAIL: usize = 128;
 
 impl Ledger {
-    /// All events of both contracts behind `from`, in order, first those of the past and then, as they become final, the new ones.
-    /// Remember [`LedgerEvent::cursor`] with the effects of an event and resume from it.
+    /// All events of both contracts behind `from`, in order, first those of the past and then, as they become final,
+    /// the new ones. Remember [`LedgerEvent::cursor`] with the effects of an event and resume from it.
     ///
-    /// The only error item is `Reorganised`: the chain replaced blocks that counted as final. The stream goes on after it with the
-    /// first block that was replaced. It ends when the client is shut down.
+    /// The only error item is `Reorganised`: the chain replaced blocks that counted as final. The stream goes on after
+    /// it with the first block that was replaced. It ends when the client is shut down.
     pub fn events(&self, from: Cursor) -> impl Stream<Item = Result<LedgerEvent, LedgerError>> + Send + Unpin + use<> {
         let heads = self.heads();
         let reader = Reader {

@@ -24,8 +24,8 @@ use crate::watcher::{Heads, watch_heads};
 /// Requests waiting for the sender task.
 const ASKS: usize = 1024;
 
-/// Least gas limits. An estimate is of the state now; by the time of inclusion the same command may do more: a replacing bid may have
-/// become a first one, an approval the one that admits a member. What is not used is not paid.
+/// Least gas limits. An estimate is of the state now; by the time of inclusion the same command may do more: a
+/// replacing bid may have become a first one, an approval the one that admits a member. What is not used is not paid.
 const GAS_FEDERATION: u64 = 600_000;
 const GAS_CONSORTIUM: u64 = 2_500_000;
 
@@ -55,13 +55,14 @@ struct Tasks {
 }
 
 impl Ledger {
-    /// Connects to the first endpoint that answers, checks that it is the right chain with the right contracts, takes up what an
-    /// earlier process left in the store, and starts following the chain.
+    /// Connects to the first endpoint that answers, checks that it is the right chain with the right contracts, takes
+    /// up what an earlier process left in the store, and starts following the chain.
     ///
     /// An account that is not (yet) a member is no error: reading works, and [`status`](Self::status) says so.
     ///
     /// # Errors
-    /// `Unreachable`, `WrongChain`, `NoContract`, `WrongContract`, `ForeignContract`, `Store`, `Config`, `Protocol`, each saying what to do.
+    /// `Unreachable`, `WrongChain`, `NoContract`, `WrongContract`, `ForeignContract`, `Store`, `Config`, `Protocol`,
+    /// each saying what to do.
     pub async fn connect(config: LedgerConfig, signer: PrivateKeySigner) -> Result<Self, LedgerError> {
         let rpc = Arc::new(Rpc::new(&config)?);
         let chain = {
@@ -105,7 +106,11 @@ impl Ledger {
                 tasks: std::sync::Mutex::new(Some(Tasks { watching, sender, stop })),
             }),
         };
-        ledger.is_member(account).await?;
+        if let Err(error) = ledger.is_member(account).await {
+            // So that the store can be opened again at once.
+            ledger.shutdown().await;
+            return Err(error);
+        }
         Ok(ledger)
     }
 
@@ -149,9 +154,9 @@ impl Ledger {
         self.ask(|reply| Ask::Open { reply }).await
     }
 
-    /// Gives up a command that is in flight, for example after a timeout: its nonce is used up by an empty transaction when
-    /// another command needs the ones after it. The command may still win that race; repeating it tells (a receipt, or a new
-    /// attempt). False if there is nothing to give up.
+    /// Gives up a command that is in flight, for example after a timeout: its nonce is used up by an empty transaction
+    /// when another command needs the ones after it. The command may still win that race; repeating it tells (a
+    /// receipt, or a new attempt). False if there is nothing to give up.
     ///
     /// # Errors
     /// `Stopped`.
@@ -159,7 +164,8 @@ impl Ledger {
         self.ask(|reply| Ask::Withdraw { key, reply }).await
     }
 
-    /// Ends the tasks and closes the store; returns when it can be opened again. What is in flight is taken up by the next start.
+    /// Ends the tasks and closes the store; returns when it can be opened again. What is in flight is taken up by the
+    /// next start.
     pub async fn shutdown(&self) {
         let tasks = self
             .inner

@@ -1,14 +1,14 @@
 //! Which intent has which nonce: the rules, without I/O or a clock.
 //!
-//! An *intent* is a command that shall take effect once. It holds a *seat*, a nonce, and everything ever signed for that nonce
-//! belongs to this intent alone. Since a chain takes one transaction per nonce, an intent can take effect at most once per
-//! seat. It gets another seat only after its nonce was used up by something else in a block that counts as final, which proves
-//! that nothing signed for the old seat can land any more. That is the whole argument for *at most once*; *at least once* comes
-//! from sending again what has not landed.
+//! An *intent* is a command that shall take effect once. It holds a *seat*, a nonce, and everything ever signed for
+//! that nonce belongs to this intent alone. Since a chain takes one transaction per nonce, an intent can take effect at
+//! most once per seat. It gets another seat only after its nonce was used up by something else in a block that counts
+//! as final, which proves that nothing signed for the old seat can land any more. That is the whole argument for *at
+//! most once*; *at least once* comes from sending again what has not landed.
 //!
-//! What the chain shows arrives as [`Observation`]s. Each must come from one endpoint, counts read first and receipts after, so
-//! that "the nonce is used up and none of ours did it" is a statement about one state of the chain. Because endpoints behind a
-//! load balancer break that, it must also hold twice, [`GRACE`] apart.
+//! What the chain shows arrives as [`Observation`]s. Each must come from one endpoint, counts read first and receipts
+//! after, so that "the nonce is used up and none of ours did it" is a statement about one state of the chain. Because
+//! endpoints behind a load balancer break that, it must also hold twice, [`GRACE`] apart.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -24,8 +24,9 @@ pub(crate) type Moment = Duration;
 /// How long a nonce must be seen used up by a stranger before it is believed.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// How long the chain must be seen to have gone back behind what was final before that is believed. Only a replacement deeper than the
-/// confirmations does that; a node that lags does for a while, and believing it wrongly costs a detour but no safety.
+/// How long the chain must be seen to have gone back behind what was final before that is believed. Only a replacement
+/// deeper than the confirmations does that; a node that lags does for a while, and believing it wrongly costs a detour
+/// but no safety.
 pub(crate) const REWOUND: Duration = Duration::from_secs(10);
 
 /// First wait before a transaction that has not landed is sent again, and the longest.
@@ -168,14 +169,15 @@ impl NonceLedger {
         Some(nonce)
     }
 
-    /// A nonce that nobody holds below one that is held: nothing above it can land until it is used. Happens when a stranger's
-    /// transaction was undone.
+    /// A nonce that nobody holds below one that is held: nothing above it can land until it is used. Happens when a
+    /// stranger's transaction was undone.
     pub(crate) fn gap(&self) -> Option<u64> {
         let free = self.free_nonce()?;
         self.seats.range(free..).next().map(|_| free)
     }
 
-    /// Something was signed for this intent and made durable: it is seated at `nonce`, or has a further transaction there.
+    /// Something was signed for this intent and made durable: it is seated at `nonce`, or has a further transaction
+    /// there.
     pub(crate) fn signed(&mut self, id: IntentId, nonce: u64, hash: TxHash, purpose: Purpose) {
         self.waiting.retain(|waiting| *waiting != id);
         let seat = self.seats.entry(nonce).or_insert_with(|| Seat {

@@ -1,6 +1,6 @@
-//! The nonce ledger against a chain, a pool and a process that do everything they may do to it: transactions are dropped,
-//! blocks replaced (never deeper than the confirmations), nonces used by a stranger, answers come from nodes that lag, and the
-//! process is killed at any point.
+//! The nonce ledger against a chain, a pool and a process that do everything they may do to it: transactions are
+//! dropped, blocks replaced (never deeper than the confirmations), nonces used by a stranger, answers come from nodes
+//! that lag, and the process is killed at any point.
 #![allow(clippy::unwrap_used)]
 
 use alloy::primitives::B256;

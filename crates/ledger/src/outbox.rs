@@ -1,6 +1,7 @@
 //! What survives a crash: every intent with everything signed for it, and the receipts of the last ones.
 //!
-//! A signed transaction is on disk before it is sent, so that after a crash the same transaction is sent again instead of a new one.
+//! A signed transaction is on disk before it is sent, so that after a crash the same transaction is sent again instead
+//! of a new one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -286,8 +287,8 @@ impl Outbox {
         }
     }
 
-    /// Writes changes, last put wins. `durable`: they are on disk when this returns; else they are at the next durable write (what they say can
-    /// be found on the chain again).
+    /// Writes changes, last put wins. `durable`: they are on disk when this returns; else they are at the next durable
+    /// write (what they say can be found on the chain again).
     ///
     /// What could not be written stays in `changes`.
     pub(crate) async fn write(&self, pending: &mut Changes, durable: bool) -> Result<(), LedgerError> {

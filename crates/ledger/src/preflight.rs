@@ -21,8 +21,8 @@ fn request(from: Address, call: &Call) -> TransactionRequest {
         .input(alloy::rpc::types::TransactionInput::both(call.data.clone()))
 }
 
-/// The gas limit for a call that would succeed now: half as much again as it would need, because the state may have changed by
-/// the time it is included.
+/// The gas limit for a call that would succeed now: half as much again as it would need, because the state may have
+/// changed by the time it is included.
 ///
 /// # Errors
 /// `Refused` with the contract's reason; `Rejected` if the account cannot send it; `Unreachable`.
@@ -81,8 +81,8 @@ async fn dry_run(
     }
 }
 
-/// Why a call was undone in a block: repeated on the state before that block, and on the state after it, since what came first in
-/// the block may be the reason.
+/// Why a call was undone in a block: repeated on the state before that block, and on the state after it, since what
+/// came first in the block may be the reason.
 pub(crate) async fn why_undone(rpc: &Rpc, from: Address, call: &Call, block: u64) -> Result<Refusal, String> {
     let mut reason = "a repetition of the call succeeds; too little gas?".to_owned();
     for number in [block.saturating_sub(1), block] {

@@ -372,7 +372,8 @@ impl Sender {
         self.sign_seat(id, nonce, purpose, Some(paid)).await
     }
 
-    /// A node will never take it. If none has, it is given up; its nonce is used up otherwise when others need the ones above.
+    /// A node will never take it. If none has, it is given up; its nonce is used up otherwise when others need the ones
+    /// above.
     fn refused_by_node(&mut self, id: IntentId, words: String) {
         if !self.taken.contains(&id) && self.nonces.void(id) {
             self.outbox.set_void(id, true, &mut self.unsaved);

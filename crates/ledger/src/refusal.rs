@@ -1,36 +1,9 @@
 //! The contracts' errors as values, each with what happened and what to do.
 
 use alloy::primitives::{Address, B256, U256};
-use alloy::sol_types::SolInterface;
+use alloy::sol_types::{SolError, SolInterface};
+use hanse_agreement::State;
 use hanse_contracts::{Consortium::ConsortiumErrors, Federation::FederationErrors};
-
-/// Position of an agreement, as an error names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StateName(u8);
-
-impl StateName {
-    /// The number that the contract uses, 0 (None) to 7 (Expired).
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        self.0
-    }
-}
-
-impl std::fmt::Display for StateName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const NAMES: [&str; 8] = [
-            "none",
-            "open",
-            "awarded",
-            "deployed",
-            "confirmed",
-            "terminated",
-            "cancelled",
-            "expired",
-        ];
-        f.write_str(NAMES.get(usize::from(self.0)).unwrap_or(&"unknown"))
-    }
-}
 
 /// Why a contract refuses a command. The variants are the contracts' custom errors; the meaning of each is in
 /// `contracts/src/interfaces`. Times are Unix seconds of the chain.
@@ -50,7 +23,7 @@ pub enum Refusal {
     #[error("there is no agreement {id}; check the id and that this is the right ledger")]
     UnknownAgreement { id: B256 },
     #[error("agreement {id} is {current}, which does not allow this step; look at it again before the next one")]
-    WrongState { id: B256, current: StateName },
+    WrongState { id: B256, current: State },
     #[error("agreement {id} was announced by this account; leave bidding on it to other members")]
     OwnAgreement { id: B256 },
     #[error("only the creator of agreement {id} may do this, and {caller} is not; use the creator's account")]
@@ -155,9 +128,11 @@ impl From<FederationErrors> for Refusal {
             E::NotMember(e) => Self::NotMember { account: e.account },
             E::IdTaken(e) => Self::IdTaken { id: e.id },
             E::UnknownAgreement(e) => Self::UnknownAgreement { id: e.id },
-            E::WrongState(e) => Self::WrongState {
-                id: e.id,
-                current: StateName(e.current),
+            E::WrongState(e) => match State::from_code(e.current) {
+                Some(current) => Self::WrongState { id: e.id, current },
+                None => Self::Unknown {
+                    data: e.abi_encode().into(),
+                },
             },
             E::OwnAgreement(e) => Self::OwnAgreement { id: e.id },
             E::NotCreator(e) => Self::NotCreator {
@@ -233,6 +208,39 @@ impl From<ConsortiumErrors> for Refusal {
                 account: e.account,
                 until: e.until,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_contracts::{Consortium, Federation};
+
+    use super::*;
+
+    /// Those that the tests against a chain do not provoke: 64 members or bids, a contract as member, a newer contract.
+    #[test]
+    fn rare_errors_are_read_too() {
+        let id = B256::repeat_byte(7);
+        let account = Address::repeat_byte(8);
+        let limit = U256::from(64);
+        let cases = [
+            (Federation::TooManyBids { id }.abi_encode(), Refusal::TooManyBids { id }),
+            (
+                Federation::TransferFailed { account }.abi_encode(),
+                Refusal::TransferFailed { account },
+            ),
+            (
+                Consortium::TooManyMembers { limit }.abi_encode(),
+                Refusal::TooManyMembers { limit },
+            ),
+        ];
+        for (data, refusal) in cases {
+            assert_eq!(Refusal::decode(&data), refusal);
+        }
+        let newer = Federation::WrongState { id, current: 99 }.abi_encode();
+        for strange in [&newer[..], b"", b"\x01\x02\x03\x04\x05"] {
+            assert!(matches!(Refusal::decode(strange), Refusal::Unknown { data } if data == strange));
         }
     }
 }

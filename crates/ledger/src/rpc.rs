@@ -131,7 +131,8 @@ impl Rpc {
         self.status.send_modify(|status| status.head = Some(head));
     }
 
-    /// One request to whichever endpoint answers; each is tried once. Errors that nodes answer with are returned as they are.
+    /// One request to whichever endpoint answers; each is tried once. Errors that nodes answer with are returned as
+    /// they are.
     pub(crate) async fn try_request<P: RpcSend + Clone, R: RpcRecv>(
         &self,
         method: &'static str,

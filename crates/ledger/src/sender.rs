@@ -1,5 +1,6 @@
-//! The one task that gives out nonces for the account: takes commands, makes them durable, sends them, and follows them until they
-//! are final. How it goes about that is in [`crate::pursuit`]; which nonce belongs to whom is decided in [`crate::nonces`].
+//! The one task that gives out nonces for the account: takes commands, makes them durable, sends them, and follows them
+//! until they are final. How it goes about that is in [`crate::pursuit`]; which nonce belongs to whom is decided in
+//! [`crate::nonces`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use crate::refusal::Refusal;
 use crate::rpc::{Backoff, Rpc};
 use crate::watcher::{Heads, Waiting};
 
-/// When to look for receipts again if the newest block did not bring them: nodes announce blocks a moment before they serve what
-/// is in them.
+/// When to look for receipts again if the newest block did not bring them: nodes announce blocks a moment before they
+/// serve what is in them.
 const LOOK_AGAIN: [Duration; 4] = [
     Duration::from_millis(15),
     Duration::from_millis(60),

@@ -17,7 +17,8 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(message: &str) -> Verdict {
     let text = message.to_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
-    // Geth, Reth, Nethermind, embedded: "already known"; Besu, Hardhat: "Known transaction"; Anvil: "transaction already imported".
+    // Geth, Reth, Nethermind, embedded: "already known"; Besu, Hardhat: "Known transaction"; Anvil: "transaction
+    // already imported".
     if says(&[
         "already known",
         "known transaction",

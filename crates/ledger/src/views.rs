@@ -122,7 +122,8 @@ impl Ledger {
         self.read_consortium(Consortium::memberCall { account }).await
     }
 
-    /// Whether the account is a member. Asked about the own account, the answer also goes into the [`status`](Self::status).
+    /// Whether the account is a member. Asked about the own account, the answer also goes into the
+    /// [`status`](Self::status).
     ///
     /// # Errors
     /// Errors of the connection.

@@ -85,7 +85,8 @@ async fn a_killed_process_sends_each_command_once() {
                 .spawn()
                 .expect("this test again");
             let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-            // The last time it may finish. Else it is killed a moment after some of its commands are done, or before any is.
+            // The last time it may finish. Else it is killed a moment after some of its commands are done, or before
+            // any is.
             let patience = if kills < 6 {
                 random.random_range(0..900)
             } else {

@@ -5,6 +5,7 @@ mod anvil;
 mod away;
 mod connecting;
 mod crash;
+mod embedded;
 mod league;
 mod life;
 mod loss;
@@ -12,6 +13,7 @@ mod refusals;
 mod replaced;
 
 use anvil::Anvil;
+use embedded::Embedded;
 use league::League;
 
 /// All that must hold on every chain.
@@ -53,4 +55,12 @@ async fn with_a_block_each_second() {
         life::an_agreement_lives(&league).await;
         life::many_commands_at_once_all_land_once(&league).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_four_embedded_nodes() {
+    let nodes = Embedded::start().await;
+    suite(&nodes.league(&["ws", "ws", "ws", "ws"]), "embedded, 4 nodes, ws").await;
+    life::latency(&nodes.league(&["http"]), "embedded, 4 nodes, http").await;
+    nodes.stop().await;
 }

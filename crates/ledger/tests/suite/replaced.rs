@@ -6,7 +6,8 @@ use hanse_ledger::{Cursor, Event, LedgerError};
 use crate::anvil::Anvil;
 use crate::league::{League, announcement, eventually, fresh_id, key};
 
-/// An announcement whose block is replaced is noticed and sent again; nobody is told of it before it is final, and then once.
+/// An announcement whose block is replaced is noticed and sent again; nobody is told of it before it is final, and then
+/// once.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_undone_announcement_is_repeated() {
     let anvil = Anvil::start(&[]).await;
