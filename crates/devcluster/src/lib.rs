@@ -10,6 +10,16 @@
 //! **What callers must do.** Use it only through its address, as they would a real cluster: take [`DevCluster::client`]
 //! or [`DevCluster::kubeconfig`]. Call [`DevCluster::shutdown`] before the data folder is used again.
 //!
+//! **Pods are processes.** Call [`supervise_main`] first thing in `main` when the first argument is [`SUPERVISE`]: the
+//! program runs itself as the supervisor of each container, so that nothing is left behind, not even by `kill -9`. Give
+//! each cluster on a machine address ranges of its own, inside of 127.0.0.0/8. Containers are not isolated. Their
+//! volumes are below `$HANSE_POD_ROOT`, and they must listen on the pod's address (`status.podIP`, also in
+//! `$HANSE_POD_IP`) and not on all. There is no DNS: Services are found by their addresses or by the variables
+//! `NAME_SERVICE_HOST`. An image name stands for a local executable ([`Images`]). Not there: NodePorts, sidecar init
+//! containers, `postStart` hooks, gRPC and HTTPS probes, `resourceFieldRef`, tokens in volumes, Indexed Jobs,
+//! StatefulSets, DaemonSets. Quotas hold for pods made by controllers. A readiness probe is repeated quickly until its
+//! first success instead of every `periodSeconds`.
+//!
 //! **Rooms.** `store` (objects, revisions, history, disk), `api` (HTTP, verbs), `admission` (defaults, validation),
 //! `apply` (server-side apply), `patch`, `selector`, `schema`, `crd`, `auth`, `controllers`; `workload` runs pods
 //! as processes and talks to the API through a client only.

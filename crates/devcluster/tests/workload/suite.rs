@@ -51,4 +51,5 @@ contract! {
     pods::probes_decide,
     pods::a_hanging_probe_is_ended,
     pods::grace_is_given_and_ends,
+    pods::a_pre_stop_hook_comes_first,
 }

@@ -1,6 +1,12 @@
 //! One task per pod: feeds the pure [`Machine`] and does what it says.
 
-use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::core::v1::{Pod, PodStatus},
@@ -19,6 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    hook,
     launch::{Report, Start},
     machine::Machine,
     messages::{Effect, Input},
@@ -43,6 +50,8 @@ struct Actor {
     address: Ipv4Addr,
     pod_dir: PathBuf,
     orders: HashMap<usize, (u32, Orders, Target)>,
+    /// Starts whose `preStop` hook has been run.
+    hooked: HashSet<(usize, u32)>,
     reports: mpsc::Sender<Report>,
     tasks: JoinSet<()>,
     remove: bool,
@@ -70,6 +79,7 @@ pub(super) async fn run(
         address,
         pod_dir,
         orders,
+        hooked: HashSet::new(),
         reports,
         tasks,
         remove: false,
@@ -164,11 +174,7 @@ impl Actor {
         for effect in effects {
             match effect {
                 Effect::Start { container, attempt } => self.start(container, attempt),
-                Effect::Stop { container, grace } => {
-                    if let Some((_, orders, _)) = self.orders.get(&container) {
-                        orders.stop(grace);
-                    }
-                }
+                Effect::Stop { container, grace } => self.stop(container, grace),
                 Effect::Probe {
                     container,
                     attempt,
@@ -203,6 +209,28 @@ impl Actor {
             written,
         };
         self.tasks.spawn(start.run(self.reports.clone()));
+    }
+
+    /// Stops a container, after its `preStop` hook the first time. A second order hurries and does not wait for it.
+    fn stop(&mut self, container: usize, grace: Duration) {
+        let Some((attempt, orders, target)) = self.orders.get(&container) else {
+            return;
+        };
+        let spec = &self.machine.tracks[container].spec;
+        let first = self.hooked.insert((container, *attempt));
+        let Some(hook) = hook::pre_stop(spec).filter(|_| first && !grace.is_zero()) else {
+            orders.stop(grace);
+            return;
+        };
+        let (spec, mut target, orders) = (spec.clone(), target.clone(), orders.clone());
+        target.probe_lock.as_mut_os_string().push("-preStop");
+        let (events, pod) = (self.node.events.clone(), Arc::clone(&self.machine.pod));
+        self.tasks.spawn(async move {
+            if let Err(error) = hook::run_then_stop(&hook, &spec, &target, &orders, grace).await {
+                let message = format!("PreStopHook failed: {error}");
+                events.publish(&*pod, COMPONENT, Severity::Warning, "FailedPreStopHook", message);
+            }
+        });
     }
 
     fn probe(&mut self, container: usize, attempt: u32, kind: super::probe_plan::ProbeKind) {

@@ -11,7 +11,7 @@
 //! Processes are not isolated: no namespaces, no limits of memory or CPU, the user of the cluster.
 //! Volumes are below `$HANSE_POD_ROOT`. Programs must bind to the pod's address (`status.podIP`, also
 //! in `$HANSE_POD_IP`) and not to all addresses. There is no DNS; Services are found by their
-//! environment variables or addresses. Not there: lifecycle hooks, sidecar init containers, gRPC and
+//! environment variables or addresses. Not there: `postStart` hooks, sidecar init containers, gRPC and
 //! HTTPS probes, `resourceFieldRef`, service-account tokens in volumes, updates of mounted ConfigMaps while
 //! a container runs (they are rewritten when it starts), NodePorts.
 
@@ -19,6 +19,7 @@ mod actor;
 mod backoff;
 mod environment;
 mod expand;
+mod hook;
 mod launch;
 mod logs;
 mod machine;

@@ -122,7 +122,7 @@ pub async fn probes_decide(client: Client) {
     let shared = json!([{"name": "shared", "mountPath": "/tmp"}]);
     container["volumeMounts"] = shared.clone();
     pod["spec"]["volumes"] = json!([{"name": "shared", "emptyDir": {}}]);
-    let wrong = format!("{here}; sleep 3; echo x >tmp/busy; sleep 3; rm tmp/busy; sleep 3; rm tmp/alive; sleep 1000");
+    let wrong = format!("{here}; sleep 6; echo x >tmp/busy; sleep 6; rm tmp/busy; sleep 6; rm tmp/alive; sleep 1000");
     let other = json!({"name": "trouble", "image": IMAGE, "command": ["sh", "-c", wrong], "volumeMounts": shared});
     pod["spec"]["containers"].as_array_mut().unwrap().push(other);
     space.create::<Pod>(pod).await;
@@ -192,5 +192,32 @@ pub async fn a_hanging_probe_is_ended(client: Client) {
     pod["spec"]["containers"][0]["readinessProbe"] = hang;
     space.create::<Pod>(pod).await;
     space.wait_event("Unhealthy", "timed out after 1s").await;
+    space.delete().await;
+}
+
+/// A `preStop` hook runs before SIGTERM: the pod serves until it is done.
+pub async fn a_pre_stop_hook_comes_first(client: Client) {
+    let space = Space::new(client, "hook").await;
+    let mut pod = script("polite", "Always", "trap 'exit 0' TERM; while true; do sleep 0.1; done");
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
+    pod["spec"]["containers"][0]["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 2}}});
+    let created: Pod = space.create(pod).await;
+    space.wait::<Pod>("polite", "running", is_ready).await;
+    let begin = Instant::now();
+    space
+        .api::<Pod>()
+        .delete("polite", &DeleteParams::default())
+        .await
+        .unwrap();
+    gone(space.api::<Pod>(), "polite", created.uid().unwrap()).await;
+    let took = begin.elapsed();
+    assert!(
+        took >= Duration::from_millis(1900),
+        "gone after {took:?}: the hook was not waited for"
+    );
+    assert!(
+        took < Duration::from_secs(45),
+        "gone after {took:?}: it was not told to stop after the hook"
+    );
     space.delete().await;
 }
