@@ -64,7 +64,7 @@ async fn a_node_whose_state_differs_halts_and_says_so_while_the_others_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_whose_height_stands_still_is_restarted_and_the_chain_goes_on() {
-    let mut members = league(4, QUICK, ALL_FOUR);
+    let mut members = league(4, PARAMETERS, ALL_FOUR);
     start_all(&mut members).await;
     all_reach(&members.iter().collect::<Vec<_>>(), 1, 60).await;
     for member in &members {
@@ -80,14 +80,14 @@ async fn an_engine_whose_height_stands_still_is_restarted_and_the_chain_goes_on(
     let before = members[0].ledger.height();
     members[0].ledger.submit(transaction(1));
     let all: Vec<_> = members.iter().collect();
-    all_reach(&all, before + 2, 120).await;
+    all_reach(&all, before + 1, 240).await;
     assert_same_chain(&all);
     stop_all(&mut members).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_of_many_parts_are_decided_and_fetched() {
-    let mut members = league(4, QUICK, ALL_FOUR);
+    let mut members = league(4, PARAMETERS, ALL_FOUR);
     start_all(&mut members[..3]).await;
     all_reach(&members[..3].iter().collect::<Vec<_>>(), 1, 60).await;
     // The counter ledger writes bytes as hexadecimal text: 200 KB make a block of 400 KB.
@@ -95,7 +95,7 @@ async fn blocks_of_many_parts_are_decided_and_fetched() {
     for transaction in &large {
         members[0].ledger.submit(transaction.clone());
     }
-    eventually("all large transactions are decided", 120, || {
+    eventually("all large transactions are decided", 240, || {
         members[..3].iter().all(|m| {
             large
                 .iter()

@@ -110,10 +110,13 @@ impl malachitebft_core_types::ValidatorSet<LedgerContext> for ValidatorSet {
     }
 }
 
+/// No round waits longer for a proposal or for votes, unless the contract's first timeouts are longer.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The engine's timeouts from the contract's.
 ///
-/// Round timeouts grow without the ledger's doing, up to five times the first: a quorum that returns after an outage
-/// finds rounds short enough to be useful at once.
+/// They grow with each round, which is what makes a slow network decide at last, up to [`LONGEST_TIMEOUT`]. Rounds pass only
+/// while a quorum votes, so a node that waits for others does not drift into long ones.
 pub fn timeouts(parameters: &ConsensusParameters) -> LinearTimeouts {
     let ms = |ms: u32| Duration::from_millis(u64::from(ms));
     let (propose, vote) = (ms(parameters.propose_ms), ms(parameters.vote_ms));
@@ -125,7 +128,7 @@ pub fn timeouts(parameters: &ConsensusParameters) -> LinearTimeouts {
         precommit: vote,
         precommit_delta: ms(parameters.vote_delta_ms),
         rebroadcast: (propose + 2 * vote).max(Duration::from_secs(1)),
-        max_timeout: 5 * (propose + vote),
+        max_timeout: LONGEST_TIMEOUT.max(propose).max(vote),
     }
 }
 
