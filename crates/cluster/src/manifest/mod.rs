@@ -16,6 +16,8 @@ mod rules;
 mod selection;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_text;
 mod text;
 mod totals;
 

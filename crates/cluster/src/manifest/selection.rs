@@ -11,7 +11,8 @@ use super::object::Object;
 
 impl Manifest {
     /// The named workloads (Deployments or Jobs), the Services that select their pods, and the ConfigMaps, Secrets and
-    /// ServiceAccounts that their pods refer to.
+    /// ServiceAccounts that their pods refer to. That is what to *deploy* of a component. To *remove* one, do not delete this
+    /// (the rest may refer to the same ConfigMaps): prune what [`without`](Self::without) does not keep.
     ///
     /// # Errors
     /// [`ManifestError::NoSuchObject`] when a name is neither a Deployment nor a Job of the manifest.

@@ -63,7 +63,7 @@ spec:
           resources: {limits: {cpu: "1", memory: 100M}}
 "#;
 
-fn video() -> Manifest {
+pub(super) fn video() -> Manifest {
     Manifest::parse(VIDEO, &KindPolicy::default()).unwrap()
 }
 

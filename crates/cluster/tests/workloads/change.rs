@@ -60,6 +60,11 @@ async fn echo(host: &str, port: u16, line: &str) -> Result<String> {
 
 pub async fn services_without_such_an_address_are_left_out(case: &Case) -> Result<()> {
     let manifest = case.applied(&service("web", "ClusterIP")).await?;
+    let one = case
+        .cluster
+        .service_address(&case.namespace, "web", Exposure::LoadBalancer, SOON)
+        .await?;
+    ensure!(one.is_none(), "{one:?}");
     let outside = case
         .cluster
         .addresses(&case.namespace, &manifest, Exposure::LoadBalancer, SOON)
@@ -124,6 +129,29 @@ pub async fn new_configuration_reaches_the_program_after_a_restart(case: &Case) 
         .await?;
     ensure!(logs.len() == 1, "only the new pod is left: {logs:?}");
     assert_eq!(logs[0].lines, ["to 10.0.0.2"]);
+    Ok(())
+}
+
+pub async fn a_roll_out_for_the_same_cause_happens_once(case: &Case) -> Result<()> {
+    let manifest = case.applied(&deployment("web", 1, &idle(), "")).await?;
+    case.cluster.wait_ready(&case.namespace, &manifest, SOON).await?;
+    let pods = async || -> Result<Vec<String>> {
+        case.cluster.wait_rollout(&case.namespace, "web", SOON).await?;
+        let logs = case
+            .cluster
+            .logs(&case.namespace, LogSource::Deployment("web"), 1)
+            .await?;
+        Ok(logs.into_iter().map(|log| log.pod).collect())
+    };
+    let first = pods().await?;
+    case.cluster.rollout_for(&case.namespace, "web", "10.0.0.2").await?;
+    let second = pods().await?;
+    assert_ne!(first, second, "the pods were replaced");
+    case.cluster.rollout_for(&case.namespace, "web", "10.0.0.2").await?;
+    assert_eq!(second, pods().await?, "they are not replaced for the same cause again");
+    // Applying the manifest anew is no cause either.
+    case.cluster.apply(&case.namespace, &manifest, &case.owner).await?;
+    assert_eq!(second, pods().await?);
     Ok(())
 }
 

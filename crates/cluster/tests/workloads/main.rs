@@ -66,6 +66,7 @@ fn all(bed: &Arc<Bed>) -> Vec<Trial> {
             services_without_such_an_address_are_left_out,
             scaling_up_and_down,
             new_configuration_reaches_the_program_after_a_restart,
+            a_roll_out_for_the_same_cause_happens_once,
             logs_are_the_last_lines_of_each_container,
             the_status_lists_what_the_owner_has,
             the_rights_of_an_administrator_suffice,
