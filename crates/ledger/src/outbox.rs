@@ -20,6 +20,9 @@ const INTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("intents")
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const OWNER: &str = "owner";
 
+/// The outbox is small; redb's own default would let its cache grow to a gigabyte.
+const CACHE_BYTES: usize = 4 << 20;
+
 /// Finished commands whose receipts are kept, so that a repetition is answered instead of sent.
 const KEPT_RECEIPTS: usize = 10_000;
 
@@ -103,16 +106,19 @@ impl Outbox {
             std::fs::create_dir_all(folder)
                 .map_err(|error| broken(path, format!("its folder cannot be made: {error}")))?;
         }
-        let file = Database::create(path).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => broken(
-                path,
-                "it is in use: another process runs with this account and store; stop it, or give each its own",
-            ),
-            other => broken(
-                path,
-                format!("it cannot be opened: {other}; restore it or move it away"),
-            ),
-        })?;
+        let file = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)
+            .map_err(|error| match error {
+                redb::DatabaseError::DatabaseAlreadyOpen => broken(
+                    path,
+                    "it is in use: another process runs with this account and store; stop it, or give each its own",
+                ),
+                other => broken(
+                    path,
+                    format!("it cannot be opened: {other}; restore it or move it away"),
+                ),
+            })?;
         let mut outbox = Self {
             path: path.to_path_buf(),
             file: Arc::new(file),

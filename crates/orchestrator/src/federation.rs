@@ -66,7 +66,7 @@ impl Federation {
     /// Announces; a repetition of the same announcement takes effect once.
     pub async fn announce(&self, announcement: &Announcement) -> Result<(), LedgerError> {
         let key = key(announcement.id, "announce")?;
-        self.ledger.announce(key, announcement.clone().into()).await.map(drop)
+        self.ledger.announce(key, announcement.clone()).await.map(drop)
     }
 
     /// Places or replaces this domain's bid.
@@ -79,7 +79,7 @@ impl Federation {
     ) -> Result<(), LedgerError> {
         let key = key(id, &format!("bid/{price}"))?;
         self.ledger
-            .place_bid(key, word(id), price.0, location.to_owned(), (*offer).into())
+            .place_bid(key, word(id), price.0, location.to_owned(), *offer)
             .await
             .map(drop)
     }

@@ -34,6 +34,9 @@ const ALL: [Table; 8] = [
     SETTINGS,
 ];
 
+/// Records are few; redb's own default would let its cache grow to a gigabyte.
+const CACHE_BYTES: usize = 4 << 20;
+
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -69,10 +72,13 @@ pub struct Store(Arc<Database>);
 impl Store {
     /// Opens or creates the file.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::create(path).map_err(|source| StoreError::Open {
-            path: path.display().to_string(),
-            source: Box::new(source),
-        })?;
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)
+            .map_err(|source| StoreError::Open {
+                path: path.display().to_string(),
+                source: Box::new(source),
+            })?;
         let transaction = database.begin_write().map_err(io)?;
         for table in ALL {
             transaction.open_table(table).map_err(io)?;

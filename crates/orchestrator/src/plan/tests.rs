@@ -236,7 +236,10 @@ impl World {
     fn check(&self) {
         assert!(self.running() <= 1, "two providers run one service");
         // A provider that leaves gives notice; a consumer that sleeps through it has nobody to blame.
-        let changed_at = self.ledger.agreement(self.id()).map_or(0, |agreement| agreement.changed_at);
+        let changed_at = self
+            .ledger
+            .agreement(self.id())
+            .map_or(0, |agreement| agreement.changed_at);
         let notice_over = self.now_ms >= changed_at * 1000 + provider::NOTICE_MS;
         let left = notice_over && self.providers.iter().flatten().any(|record| record.leaving);
         if self.consumer.releasing && !self.consumer.restored && !left {
