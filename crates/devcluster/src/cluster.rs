@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -116,7 +116,7 @@ pub struct DevCluster {
     addr: SocketAddr,
     client: kube::Client,
     stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     workload: Option<Workload>,
 }
 
@@ -190,9 +190,17 @@ impl DevCluster {
             addr,
             client,
             stop,
-            tasks: vec![serve, control],
+            tasks: Mutex::new(vec![serve, control]),
             workload: None,
         })
+    }
+
+    /// Runs the controllers of Deployments, ReplicaSets and Jobs on a cluster from [`DevCluster::start_api`]: there is no
+    /// node, so pods stay `Pending`, and who tests writes their status. So the recordings of a real server were made.
+    pub fn run_controllers_without_node(&self) {
+        let mut controllers = Workload::start_controllers(self.client(), self.stop.clone());
+        let task = tokio::spawn(async move { while controllers.join_next().await.is_some() {} });
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
     /// A client with all rights.
@@ -248,7 +256,7 @@ impl DevCluster {
         }
         self.stop.cancel();
         drop(self.client);
-        for task in self.tasks {
+        for task in self.tasks.into_inner().unwrap_or_else(PoisonError::into_inner) {
             // Connections that stay open although nothing is asked on them are not waited for.
             let abort = task.abort_handle();
             if tokio::time::timeout(SHUTDOWN_LIMIT, task).await.is_err() {

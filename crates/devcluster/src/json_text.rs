@@ -101,3 +101,20 @@ fn write(value: &Value, order: &[&str], out: &mut String) {
         scalar => out.push_str(&scalar.to_string()),
     }
 }
+
+/// A value as Go prints it with `%v`.
+pub fn go_value(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let fields: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", go_value(value)))
+                .collect();
+            format!("map[{}]", fields.join(" "))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(go_value).collect::<Vec<_>>().join(" ")),
+        Value::String(text) => text.clone(),
+        Value::Null => "<nil>".into(),
+        scalar => scalar.to_string(),
+    }
+}

@@ -208,12 +208,14 @@ impl Status {
     }
 
     /// 504: the resourceVersion asked for has not been reached.
-    pub fn too_large_resource_version(asked: u64, current: u64) -> Self {
-        let message = format!("Too large resource version: {asked}, current: {current}");
-        let details = json!({
+    pub fn too_large_resource_version(asked: u64, current: u64, retry: bool) -> Self {
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
+        let mut details = json!({
             "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
-            "retryAfterSeconds": 1,
         });
+        if retry {
+            details["retryAfterSeconds"] = 1.into();
+        }
         Self::new(504, "Timeout", message, Some(details))
     }
 

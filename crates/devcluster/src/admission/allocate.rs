@@ -16,6 +16,33 @@ const RESERVED: usize = 10;
 /// Node ports.
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
 
+/// Takes from a Service what its old type gave it and its new type does not have.
+pub fn release(old: &Value, new: &mut Value) {
+    let kind = |object: &Value| object["spec"]["type"].as_str().unwrap_or("ClusterIP").to_string();
+    let (before, after) = (kind(old), kind(new));
+    if before == after {
+        return;
+    }
+    if before == "LoadBalancer" {
+        new["status"]["loadBalancer"] = json!({});
+        map_at(new, "spec").remove("allocateLoadBalancerNodePorts");
+    }
+    if !matches!(after.as_str(), "NodePort" | "LoadBalancer") {
+        let spec = map_at(new, "spec");
+        spec.remove("externalTrafficPolicy");
+        for port in spec
+            .get_mut("ports")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            if let Some(port) = port.as_object_mut() {
+                port.remove("nodePort");
+            }
+        }
+    }
+}
+
 /// Gives a Service what it lacks.
 ///
 /// # Errors
@@ -86,9 +113,22 @@ fn node_ports(state: &State, own: &(String, String), object: &mut Value) -> Outc
         .flat_map(|(_, service)| service["spec"]["ports"].as_array().into_iter().flatten())
         .filter_map(|port| port["nodePort"].as_u64())
         .collect();
+    let name = crate::object::name(object).to_string();
     let Some(ports) = object["spec"]["ports"].as_array_mut() else {
         return Ok(());
     };
+    for (index, port) in ports.iter().enumerate() {
+        let asked = port["nodePort"].as_u64().filter(|number| *number != 0);
+        let problem = match asked {
+            Some(number) if u16::try_from(number).map_or(true, |n| !NODE_PORTS.contains(&n)) => {
+                "provided port is not in the valid range. The range of valid ports is 30000-32767"
+            }
+            Some(number) if used.contains(&number) => "provided port is already allocated",
+            _ => continue,
+        };
+        let error = FieldError::invalid(format!("spec.ports[{index}].nodePort"), &port["nodePort"], problem);
+        return Err(Status::invalid("", "Service", &name, &[error]));
+    }
     used.extend(ports.iter().filter_map(|port| port["nodePort"].as_u64()));
     for port in ports
         .iter_mut()

@@ -30,6 +30,11 @@ pub fn default_object(resource: &Resource, object: &mut Value) {
             let spec = map_at(object, "spec");
             default_pod_spec(spec);
             default(spec, "enableServiceLinks", true);
+            // Times held by value are printed although nobody has set them.
+            for condition in items(map_at(object, "status").get_mut("conditions")) {
+                default(condition, "lastProbeTime", Value::Null);
+                default(condition, "lastTransitionTime", Value::Null);
+            }
         }
         "apps/v1.Deployment" => deployment(object),
         "apps/v1.ReplicaSet" => {
@@ -50,7 +55,15 @@ pub fn default_object(resource: &Resource, object: &mut Value) {
                 default_template(map_at(template, "spec").get_mut("template"));
             }
         }
-        "core/v1.Service" => service(map_at(object, "spec")),
+        "core/v1.Service" => {
+            service(map_at(object, "spec"));
+            let balancer = map_at(object, "status").get_mut("loadBalancer");
+            for entry in items(balancer.and_then(|b| b.get_mut("ingress"))) {
+                if entry.contains_key("ip") {
+                    default(entry, "ipMode", "VIP");
+                }
+            }
+        }
         "core/v1.Secret" => secret(object),
         "core/v1.Namespace" => namespace(object),
         "core/v1.Endpoints" => {

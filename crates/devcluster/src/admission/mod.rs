@@ -9,6 +9,7 @@ mod pod_defaults;
 pub mod pods;
 pub mod strategy;
 mod validate;
+mod validate_events;
 mod validate_kinds;
 mod workloads;
 mod zero;

@@ -4,7 +4,6 @@
 
 const LABEL_FORM: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN_FORM: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL_1035_FORM: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED_FORM: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE_FORM: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const CONFIG_KEY_FORM: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
@@ -28,18 +27,6 @@ pub fn dns_label(text: &str) -> Vec<String> {
     }
     if !lower_label(text) {
         errors.push(LABEL_FORM.into());
-    }
-    errors
-}
-
-/// RFC 1035 label: like [`dns_label`] but starting with a letter.
-pub fn dns_1035_label(text: &str) -> Vec<String> {
-    let mut errors = Vec::new();
-    if text.len() > 63 {
-        errors.push(too_long(63));
-    }
-    if !lower_label(text) || !text.starts_with(|c: char| c.is_ascii_lowercase()) {
-        errors.push(LABEL_1035_FORM.into());
     }
     errors
 }
@@ -156,7 +143,6 @@ mod tests {
             assert!(!dns_label(bad).is_empty(), "{bad:?}");
         }
         assert!(dns_subdomain("a.b-c").is_empty() && !dns_subdomain("a..b").is_empty());
-        assert!(!dns_1035_label("1a").is_empty() && dns_1035_label("a1").is_empty());
         assert!(qualified_name("example.com/My_Name").is_empty() && !qualified_name("a/b/c").is_empty());
         assert!(label_value("").is_empty() && !label_value("bad value!").is_empty());
         assert!(config_key(".hidden").is_empty() && !config_key("..up").is_empty() && !config_key("a b").is_empty());

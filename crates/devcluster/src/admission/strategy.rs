@@ -103,7 +103,12 @@ pub fn before_create(resource: &Resource, namespace: &str, object: &mut Value, n
         }
     }
     if resource.is_core("namespaces") {
+        map_at(object, "status").insert("phase".into(), "Active".into());
         map_at(object, "spec").insert("finalizers".into(), json!(["kubernetes"]));
+    }
+    if resource.group == "apiextensions.k8s.io" && resource.built_in() {
+        let versions = crate::crd::storage_versions(object);
+        map_at(object, "status").insert("storedVersions".into(), versions);
     }
     if resource.shape.as_deref() == Some("batch/v1.Job") {
         super::jobs::prepare(object);
@@ -249,8 +254,9 @@ pub fn same_but_for_managers(old: &Value, new: &Value) -> bool {
 }
 
 /// Whether an update leaves an object that should now go: it is being deleted and nothing holds it.
-pub fn should_go(object: &Value) -> bool {
-    is_terminating(object)
+pub fn should_go(resource: &Resource, object: &Value) -> bool {
+    !resource.is_core("namespaces")
+        && is_terminating(object)
         && crate::object::finalizers(object).is_empty()
         && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
 }

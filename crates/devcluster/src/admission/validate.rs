@@ -17,7 +17,8 @@ const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 fn name_errors(resource: &Resource, name: &str) -> Vec<String> {
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "namespaces") => names::dns_label(name),
-        ("", "services") => names::dns_1035_label(name),
+        // Since 1.36 the name of a Service may start with a digit.
+        ("", "services") => names::dns_label(name),
         ("rbac.authorization.k8s.io", _) => names::path_segment(name),
         _ => names::dns_subdomain(name),
     }
@@ -65,14 +66,19 @@ fn validate_metadata(resource: &Resource, object: &Value) -> Vec<FieldError> {
         errors.push(FieldError::too_long("metadata.annotations", ANNOTATIONS_LIMIT));
     }
     errors.extend(owner_errors(object));
-    for finalizer in object::finalizers(object) {
+    for (index, finalizer) in object::finalizers(object).into_iter().enumerate() {
         for detail in names::qualified_name(finalizer) {
             errors.push(FieldError::invalid("metadata.finalizers", &finalizer.into(), detail));
         }
         let standard = ["orphan", "foregroundDeletion", "kubernetes"].contains(&finalizer);
-        if !finalizer.contains('/') && !standard && names::qualified_name(finalizer).is_empty() {
+        let strict = resource.built_in() && resource.group != "apiextensions.k8s.io";
+        if strict && !finalizer.contains('/') && !standard && names::qualified_name(finalizer).is_empty() {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid("metadata.finalizers", &finalizer.into(), detail));
+            errors.push(FieldError::invalid(
+                format!("metadata.finalizers[{index}]"),
+                &finalizer.into(),
+                detail,
+            ));
         }
     }
     errors

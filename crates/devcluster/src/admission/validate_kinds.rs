@@ -9,20 +9,32 @@ use crate::status::FieldError;
 
 /// What keeps a new object of a kind out.
 pub(super) fn create(resource: &Resource, object: &Value) -> Vec<FieldError> {
+    if resource.plural == "events" {
+        return super::validate_events::create(resource, object);
+    }
     content(resource, object)
 }
 
 /// What keeps a change of an object of a kind out.
 pub(super) fn update(resource: &Resource, door: Door, old: &Value, new: &Value) -> Vec<FieldError> {
+    if resource.plural == "events" {
+        return super::validate_events::update(resource, old, new);
+    }
     let mut errors = match resource.shape.as_deref().unwrap_or_default() {
+        "core/v1.Service" => super::workloads::service_update(&old["spec"], &new["spec"]),
         "core/v1.ConfigMap" | "core/v1.Secret" => immutable_content(resource, old, new),
         "rbac/v1.RoleBinding" | "rbac/v1.ClusterRoleBinding" => role_reference(old, new),
         "apps/v1.Deployment" | "apps/v1.ReplicaSet" | "apps/v1.DaemonSet" => {
             immutable_field("spec.selector", &old["spec"]["selector"], &new["spec"]["selector"])
         }
         "batch/v1.Job" => immutable_field("spec.selector", &old["spec"]["selector"], &new["spec"]["selector"]),
+        "apiextensions/v1.CustomResourceDefinition" => ["group", "scope"]
+            .iter()
+            .flat_map(|field| immutable_field(&format!("spec.{field}"), &old["spec"][*field], &new["spec"][*field]))
+            .collect(),
         _ => Vec::new(),
     };
+    errors.extend(load_balancer(&new["status"]["loadBalancer"]));
     if door != Door::Status {
         errors.extend(content(resource, new));
     }
@@ -157,6 +169,23 @@ fn role_rules(object: &Value, namespaced: bool) -> Vec<FieldError> {
             errors.push(FieldError::required(
                 field("resources"),
                 "resource rules must supply at least one resource",
+            ));
+        }
+    }
+    errors
+}
+
+/// Addresses in the status of Services and Ingresses.
+fn load_balancer(status: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (index, entry) in status["ingress"].as_array().into_iter().flatten().enumerate() {
+        let Some(text) = entry["ip"].as_str() else { continue };
+        if text.parse::<std::net::IpAddr>().is_err() {
+            let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            errors.push(FieldError::invalid(
+                format!("status.loadBalancer.ingress[{index}].ip"),
+                &entry["ip"],
+                detail,
             ));
         }
     }

@@ -231,3 +231,17 @@ fn service(spec: &Value) -> Vec<FieldError> {
     }
     errors
 }
+
+/// What of a Service may not change.
+pub(super) fn service_update(old: &Value, new: &Value) -> Vec<FieldError> {
+    let external = |spec: &Value| spec["type"] == "ExternalName";
+    let set = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    if external(old) || external(new) || !set(&old["clusterIP"]) || old["clusterIP"] == new["clusterIP"] {
+        return Vec::new();
+    }
+    vec![FieldError::invalid(
+        "spec.clusterIPs[0]",
+        &new["clusterIPs"],
+        "may not change once set",
+    )]
+}

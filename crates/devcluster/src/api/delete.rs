@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::read::Selection;
 use super::request::Call;
-use super::server::{Server, Target, shown, uid_mismatch};
+use super::server::{Server, Target, shown};
 use crate::admission::strategy::bump_generation;
 use crate::object::{self, metadata_mut, rfc3339};
 use crate::resource::Resource;
 use crate::status::{FieldError, Outcome, Status};
 use crate::store::{Key, Object, Transaction};
 
+/// Keeps the definition of a custom resource until its objects are gone.
+pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// Namespaces that stay.
 const PERMANENT: [&str; 3] = ["default", "kube-system", "kube-public"];
 
@@ -108,6 +110,9 @@ pub fn delete_object(
     let mut marked = (*object).clone();
     add_propagation_finalizer(&mut marked, options.propagation.as_deref());
     let grace = grace_period(resource, &object, options);
+    if is_definition(resource) {
+        add_finalizer(&mut marked, CLEANUP);
+    }
     let held = !object::finalizers(&marked).is_empty();
     if object::is_terminating(&object) {
         let shorter = object["metadata"]["deletionGracePeriodSeconds"]
@@ -129,24 +134,37 @@ pub fn delete_object(
         return Ok(gone(tx, resource, key, &object, &marked));
     }
     set_deletion(&mut marked, grace, tx.now());
-    if marked["metadata"]["generation"].is_i64() {
+    if is_definition(resource) {
+        metadata_mut(&mut marked).remove("deletionGracePeriodSeconds");
+        let condition = json!({
+            "type": "Terminating", "status": "True", "lastTransitionTime": rfc3339(tx.now()),
+            "reason": "InstanceDeletionPending",
+            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        });
+        let conditions = object::map_at(&mut marked, "status")
+            .entry("conditions")
+            .or_insert_with(|| json!([]));
+        if let Some(list) = conditions.as_array_mut() {
+            list.push(condition);
+        }
+    } else if marked["metadata"]["generation"].is_i64() {
         bump_generation(resource, &mut marked);
     }
     Ok(Deleted::Marked(tx.put(key.clone(), marked)))
 }
 
-/// Removes the object; pods are shown with the marks of their deletion.
+/// Removes the object. A pod is marked first, as graceful deletion is, and so shown with the marks.
 fn gone(tx: &mut Transaction<'_>, resource: &Resource, key: &Key, object: &Object, marked: &Value) -> Deleted {
+    if resource.is_core("pods") {
+        let mut marked = marked.clone();
+        if !object::is_terminating(object) {
+            bump_generation(resource, &mut marked);
+        }
+        set_deletion(&mut marked, 0, tx.now());
+        tx.put(key.clone(), marked);
+    }
     let last = tx.delete(key).unwrap_or_else(|| object.clone());
-    if !resource.is_core("pods") {
-        return Deleted::Gone(last);
-    }
-    let mut shown = marked.clone();
-    set_deletion(&mut shown, 0, tx.now());
-    if !object::is_terminating(object) {
-        bump_generation(resource, &mut shown);
-    }
-    Deleted::Gone(Arc::new(shown))
+    Deleted::Gone(last)
 }
 
 fn check_preconditions(resource: &Resource, key: &Key, object: &Value, options: &DeleteOptions) -> Outcome<()> {
@@ -169,7 +187,6 @@ fn check_preconditions(resource: &Resource, key: &Key, object: &Value, options: 
 
 fn uid_precondition(resource: &Resource, key: &Key, sent: &str, current: &str) -> Status {
     let why = format!("Precondition failed: UID in precondition: {sent}, UID in object meta: {current}");
-    let _ = uid_mismatch;
     Status::conflict(resource, &key.name, &why)
 }
 
@@ -192,6 +209,18 @@ fn add_propagation_finalizer(object: &mut Value, propagation: Option<&str>) {
         finalizers.into()
     };
     object::put(metadata_mut(object), "finalizers", value);
+}
+
+fn is_definition(resource: &Resource) -> bool {
+    resource.group == "apiextensions.k8s.io"
+}
+
+fn add_finalizer(object: &mut Value, finalizer: &str) {
+    let mut list: Vec<Value> = object::finalizers(object).into_iter().map(Value::from).collect();
+    if !list.iter().any(|f| f == finalizer) && !object::is_terminating(object) {
+        list.push(finalizer.into());
+        metadata_mut(object).insert("finalizers".into(), list.into());
+    }
 }
 
 /// When a deletion that is under way was asked for.
@@ -329,23 +358,42 @@ pub async fn delete_collection(server: &Arc<Server>, call: &Call, target: Target
             item
         })
         .collect();
+    let mut metadata = json!({ "resourceVersion": revision.to_string() });
+    if !target.resource.built_in() {
+        metadata["continue"] = "".into();
+    }
     Ok(Answer::ok(json!({
         "kind": target.resource.list_kind, "apiVersion": target.resource.api_version(),
-        "metadata": { "resourceVersion": revision.to_string() }, "items": items,
+        "metadata": metadata, "items": items,
     })))
 }
 
-/// Answers an eviction: deletes the pod. Disruption budgets are not served.
+/// Answers an eviction: says so in the pod's status and deletes the pod. Disruption budgets are not served.
 pub async fn evict(server: &Arc<Server>, call: &Call, target: Target) -> Outcome<Answer> {
     let body = call.parse_body()?;
+    let grace = body["deleteOptions"]["gracePeriodSeconds"].as_i64();
     let options = DeleteOptions {
-        grace: body["deleteOptions"]["gracePeriodSeconds"].as_i64(),
+        grace,
         ..DeleteOptions::default()
     };
     let (key, resource) = (target.key(), target.resource.clone());
     server
         .store
-        .write(move |tx| delete_object(tx, &resource, &key, &options).map(drop))
+        .write(move |tx| {
+            let Some(pod) = tx.state().get(&key) else { return Err(Status::not_found(&resource, &key.name)) };
+            let mut pod = (**pod).clone();
+            let condition = json!({
+                "type": "DisruptionTarget", "status": "True", "lastProbeTime": null,
+                "lastTransitionTime": rfc3339(tx.now()), "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+            });
+            let status = object::map_at(&mut pod, "status");
+            if let Some(list) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut() {
+                list.retain(|c| c["type"] != "DisruptionTarget");
+                list.push(condition);
+            }
+            tx.put(key.clone(), pod);
+            delete_object(tx, &resource, &key, &options).map(drop)
+        })
         .await?;
     Ok(Answer::json(
         201,

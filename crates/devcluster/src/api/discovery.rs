@@ -106,10 +106,35 @@ fn verbs(resource: &Resource) -> Vec<&'static str> {
         "update",
         "watch",
     ];
+    if !resource.built_in() {
+        verbs = vec![
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "create",
+            "update",
+            "watch",
+        ];
+    }
     if !resource.delete_collection {
         verbs.retain(|verb| *verb != "deletecollection");
     }
     verbs
+}
+
+/// A name for what objects are stored as, as the real server computes it.
+fn storage_hash(resource: &Resource) -> String {
+    use base64::Engine;
+    use sha2::Digest;
+    let group = if resource.plural == "events" {
+        ""
+    } else {
+        &resource.group
+    };
+    let text = format!("{group}/{}/{}", resource.version, resource.kind);
+    base64::engine::general_purpose::STANDARD.encode(&sha2::Sha256::digest(text.as_bytes())[..8])
 }
 
 /// Subresources: name, kind, group of the kind, verbs.
@@ -133,7 +158,9 @@ fn subresources(resource: &Resource) -> Vec<(&'static str, String, &'static str,
     if resource.is_core("namespaces") {
         out.push(("finalize", "Namespace".into(), "", vec!["update"]));
     }
-    out.sort();
+    if resource.built_in() {
+        out.sort();
+    }
     out
 }
 
@@ -146,7 +173,7 @@ fn resources(definitions: &Definitions, group: &str, version: &str) -> Answer {
     for resource in &found {
         let mut entry = json!({
             "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-            "kind": resource.kind, "verbs": verbs(resource),
+            "kind": resource.kind, "verbs": verbs(resource), "storageVersionHash": storage_hash(resource),
         });
         if !resource.short_names.is_empty() {
             entry["shortNames"] = resource.short_names.clone().into();

@@ -19,7 +19,7 @@ mod watch;
 pub mod write;
 mod yaml;
 
-pub use delete::{DeleteOptions, delete_object};
+pub use delete::{CLEANUP, DeleteOptions, delete_object};
 pub use logs::PodLogs;
 pub use request::{Call, go_json_error};
 pub use route::{ObjectPath, verb};

@@ -15,7 +15,7 @@ use crate::json_text::patched_object;
 use crate::object;
 use crate::patch;
 use crate::resource::Resource;
-use crate::schema::Shape;
+use crate::schema::{DecodeError, Shape};
 use crate::status::{FieldError, Outcome, Status};
 use crate::store::{Key, Object, Transaction};
 
@@ -51,7 +51,6 @@ pub async fn patch(server: &Arc<Server>, call: &Call, target: Target, door: Door
             let view = shown(&context.resource, &old);
             let (new, warnings) = patched(&context, &view, &patch, policy)?;
             check_identity(&context.resource, &key, &old, &new)?;
-            let new = crate::events::stored(&context.resource, new);
             Ok((write::update(tx, &context, door, &key, new, false)?, warnings))
         })
         .await?;
@@ -108,13 +107,13 @@ pub(super) fn read_patch(call: &Call, resource: &Resource) -> Outcome<Patch> {
                 .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))
         }
         _ => {
-            let strategic = if resource.built_in() {
-                "application/strategic-merge-patch+json, "
+            let rest = if resource.built_in() {
+                "application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor"
             } else {
-                ""
+                "application/apply-patch+yaml"
             };
             Err(Status::unsupported_media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, {strategic}application/apply-patch+yaml, application/apply-patch+cbor"
+                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, {rest}"
             )))
         }
     }
@@ -125,7 +124,7 @@ fn patched_json(shape: &Shape, old: &Value, patch: &Patch) -> Outcome<Value> {
     match patch {
         Patch::Merge(patch) => json_patch::merge(&mut new, patch),
         Patch::Json(patch) => patch::json::apply(&mut new, patch).map_err(patch_failed)?,
-        Patch::Strategic(patch) => patch::strategic::apply(shape, &mut new, patch).map_err(Status::bad_request)?,
+        Patch::Strategic(patch) => patch::strategic::apply(shape, &mut new, patch).map_err(Status::unclassified)?,
     }
     Ok(new)
 }
@@ -181,9 +180,10 @@ pub fn patched(
         return Err(invalid_patch(&new, &why));
     }
     let sent = new.clone();
-    let unknown = context
-        .decode(&mut new)
-        .map_err(|error| invalid_patch(&sent, &error.0))?;
+    let unknown = context.decode(&mut new).map_err(|error| match patch {
+        Patch::Strategic(patch) => invalid_strategic(patch, &error),
+        _ => invalid_patch(&sent, &error.0),
+    })?;
     let warnings = unknown_fields(&sent, &unknown, policy)?;
     Ok((new, warnings))
 }
@@ -195,6 +195,14 @@ fn patch_failed(message: String) -> Status {
     status.reason = "Invalid";
     status.details = Some(Box::new(serde_json::json!({})));
     status
+}
+
+/// 422 of a strategic merge patch whose result is not of its type.
+fn invalid_strategic(patch: &Value, error: &DecodeError) -> Status {
+    let wanted = error.0.rsplit(" of type ").next().unwrap_or_default();
+    let shown = crate::json_text::go_value(patch);
+    let error = FieldError::invalid("patch", &shown.into(), format!("unrecognized type: {wanted}"));
+    Status::invalid("", "", "", &[error])
 }
 
 /// 422 of a patch whose result is not of its type; the real server shows the whole object.
@@ -254,7 +262,7 @@ fn apply_config(
 ) -> Outcome<(u16, Object)> {
     let resource = &context.resource;
     check_config(context, &config)?;
-    let old = tx.state().get(key).cloned();
+    let old = tx.state().get(key).map(|old| shown(resource, old));
     if old.is_none() && door != Door::Main {
         return Err(Status::not_found(resource, &key.name));
     }
@@ -274,7 +282,7 @@ fn apply_config(
         force,
         config: &config,
     };
-    let live = old.as_deref();
+    let live = old.as_ref();
     let mut new = context.with_scope(tx, door, |scope| apply::apply(scope, live, &request))?;
     context.decode(&mut new).map_err(|error| Status::bad_request(error.0))?;
     let Some(old) = old else {
@@ -320,7 +328,8 @@ fn check_config(context: &Context, config: &Value) -> Outcome<()> {
         Some(why) => {
             let (namespace, name) = (object::namespace(config), object::name(config));
             Err(Status::unclassified(format!(
-                "failed to create typed patch object ({namespace}/{name}; {api_version}, Kind={kind}): {why}"
+                "failed to create typed patch object ({namespace}/{name}; {}/{}, Kind={kind}): {why}",
+                resource.group, resource.version
             )))
         }
     }

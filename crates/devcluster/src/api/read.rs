@@ -16,7 +16,10 @@ use crate::store::{Key, Object};
 const FUTURE_WAIT: Duration = Duration::from_secs(3);
 
 /// Answers `GET` of one object.
-pub fn get(server: &Server, _call: &Call, target: &Target) -> Outcome<Answer> {
+pub async fn get(server: &Server, call: &Call, target: &Target) -> Outcome<Answer> {
+    if let Some(asked) = call.params.get("resourceVersion") {
+        wait_for(server, parse_version(asked)?, true).await?;
+    }
     let object = server.store.read().state.get(&target.key()).cloned();
     let object = object.ok_or_else(|| Status::not_found(&target.resource, &target.name))?;
     Ok(Answer::ok(shown(&target.resource, &object)))
@@ -123,7 +126,7 @@ pub fn parse_version(text: &str) -> Outcome<u64> {
 ///
 /// # Errors
 /// 504 if it does not come.
-pub async fn wait_for(server: &Server, revision: u64) -> Outcome<()> {
+pub async fn wait_for(server: &Server, revision: u64, retry: bool) -> Outcome<()> {
     let mut revisions = server.store.revisions();
     let reached = revisions.wait_for(|now| *now >= revision);
     if tokio::time::timeout(FUTURE_WAIT, reached)
@@ -133,7 +136,7 @@ pub async fn wait_for(server: &Server, revision: u64) -> Outcome<()> {
         return Ok(());
     }
     let current = server.store.read().state.revision();
-    Err(Status::too_large_resource_version(revision, current))
+    Err(Status::too_large_resource_version(revision, current, retry))
 }
 
 /// Where the next page starts.
@@ -183,7 +186,7 @@ pub async fn list(server: &Server, call: &Call, target: &Target) -> Outcome<Answ
     let page = token.map(|token| Continue::decode(token, &storage)).transpose()?;
     let asked = version.map(parse_version).transpose()?.unwrap_or(0);
     if page.is_none() && asked > 0 {
-        wait_for(server, asked).await?;
+        wait_for(server, asked, call.params.get("resourceVersionMatch") != Some("Exact")).await?;
     }
     let exact = (call.params.get("resourceVersionMatch") == Some("Exact")
         || (limit > 0 && asked > 0 && call.params.get("resourceVersionMatch").is_none()))
@@ -266,6 +269,9 @@ fn page_of(target: &Target, selection: &Selection, objects: &[(Key, Object)], li
             }
             break;
         }
+    }
+    if !target.resource.built_in() {
+        metadata.entry("continue").or_insert_with(|| "".into());
     }
     json!({
         "kind": target.resource.list_kind, "apiVersion": target.resource.api_version(),

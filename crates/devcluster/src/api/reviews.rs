@@ -50,6 +50,10 @@ pub fn answer(server: &Server, call: &Call, path: &ObjectPath) -> Outcome<Option
     if !review["metadata"].is_object() {
         review["metadata"] = json!({});
     }
+    if let Some(shape) = shape_of(&path.plural) {
+        let zero = json!({ "apiVersion": review["apiVersion"], "kind": review["kind"], "metadata": {}, "spec": {}, "status": {} });
+        super::write::track_unstored(shape, "", &zero, &mut review, &call.manager());
+    }
     review["status"] = match path.plural.as_str() {
         "selfsubjectaccessreviews" => access(server, &call.user, &review["spec"]),
         "selfsubjectrulesreviews" => {
@@ -62,6 +66,15 @@ pub fn answer(server: &Server, call: &Call, path: &ObjectPath) -> Outcome<Option
         _ => access(server, &named_user(&review["spec"]), &review["spec"]),
     };
     Ok(Some(Answer::json(201, review)))
+}
+
+fn shape_of(plural: &str) -> Option<&'static str> {
+    Some(match plural {
+        "selfsubjectaccessreviews" => "authorization/v1.SelfSubjectAccessReview",
+        "subjectaccessreviews" => "authorization/v1.SubjectAccessReview",
+        "tokenreviews" => "authentication/v1.TokenReview",
+        _ => return None,
+    })
 }
 
 fn named_user(spec: &Value) -> User {

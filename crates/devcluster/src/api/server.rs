@@ -21,7 +21,7 @@ use crate::admission::strategy::Door;
 use crate::auth::{self, Credentials};
 use crate::crd::{Custom, Definitions};
 use crate::resource::Resource;
-use crate::status::{Outcome, Status};
+use crate::status::{FieldError, Outcome, Status};
 use crate::store::{Key, Store};
 use crate::workload::AddressRange;
 
@@ -196,7 +196,7 @@ async fn objects(server: &Arc<Server>, call: &Call, path: ObjectPath) -> Outcome
 async fn dispatch(server: &Arc<Server>, call: &Call, target: Target) -> Outcome<Answer> {
     let verb = route::verb(call, !target.name.is_empty());
     match (target.subresource.as_str(), verb) {
-        ("", "get") => read::get(server, call, &target),
+        ("", "get") => read::get(server, call, &target).await,
         ("", "list") => read::list(server, call, &target).await,
         ("", "watch") => watch::watch(server, call, &target).await,
         ("", "create") if target.name.is_empty() => create(server, call, target).await,
@@ -208,7 +208,7 @@ async fn dispatch(server: &Arc<Server>, call: &Call, target: Target) -> Outcome<
         {
             delete::delete_collection(server, call, target).await
         }
-        ("status", "get") if target.resource.status => read::get(server, call, &target),
+        ("status", "get") if target.resource.status => read::get(server, call, &target).await,
         ("status", "update") if target.resource.status => update(server, call, target, Door::Status).await,
         ("status", "patch") if target.resource.status => patch::patch(server, call, target, Door::Status).await,
         ("scale", "get" | "update" | "patch") if target.resource.scale.is_some() => {
@@ -243,10 +243,8 @@ async fn create(server: &Arc<Server>, call: &Call, target: Target) -> Outcome<An
         return Err(Status::method_not_allowed());
     }
     auth::check_escalation(server, call, &target, &decoded.object)?;
-    let (namespace, object) = (
-        target.namespace,
-        crate::events::stored(&target.resource, decoded.object),
-    );
+    let (namespace, object) = (target.namespace, decoded.object);
+    let dry_run = context.dry_run;
     let created = server
         .store
         .write(move |tx| {
@@ -256,11 +254,12 @@ async fn create(server: &Arc<Server>, call: &Call, target: Target) -> Outcome<An
             write::create(tx, &context, &namespace, object)
         })
         .await?;
-    Ok(Answer::with_warnings(
-        201,
-        shown(&target.resource, &created),
-        decoded.warnings,
-    ))
+    let mut body = shown(&target.resource, &created);
+    if dry_run {
+        // What is not stored has no version.
+        crate::object::metadata_mut(&mut body).remove("resourceVersion");
+    }
+    Ok(Answer::with_warnings(201, body, decoded.warnings))
 }
 
 /// A warning for each owner named twice.
@@ -301,7 +300,7 @@ async fn update(server: &Arc<Server>, call: &Call, target: Target, door: Door) -
     auth::check_escalation(server, call, &target, &decoded.object)?;
     let key = target.key();
     let resource = target.resource.clone();
-    let object = crate::events::stored(&target.resource, decoded.object);
+    let object = decoded.object;
     let namespace = target.namespace.clone();
     let (code, stored) = server
         .store
@@ -321,10 +320,19 @@ async fn update(server: &Arc<Server>, call: &Call, target: Target, door: Door) -
             if !sent.is_empty() && sent != current {
                 return Err(uid_mismatch(&context.resource, &key, sent, current));
             }
+            if context.custom.is_some() && crate::object::resource_version(&object).is_empty() {
+                return Err(unversioned(&context.resource, &key.name));
+            }
             Ok((200, write::update(tx, &context, door, &key, object, false)?))
         })
         .await?;
     Ok(Answer::with_warnings(code, shown(&resource, &stored), decoded.warnings))
+}
+
+/// 422 for a replacement of a custom object that does not say what it replaces.
+fn unversioned(resource: &Resource, name: &str) -> Status {
+    let error = FieldError::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
+    Status::invalid(&resource.group, &resource.plural, name, &[error])
 }
 
 /// 409 for a uid that is not the object's.

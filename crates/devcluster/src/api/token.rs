@@ -31,9 +31,15 @@ pub async fn create(server: &Arc<Server>, call: &Call, target: &Target) -> Outco
         request["metadata"] = json!({});
     }
     let spec = object::map_at(&mut request, "spec");
+    spec.entry("boundObjectRef").or_insert(Value::Null);
     if spec.get("expirationSeconds").is_none_or(Value::is_null) {
         spec.insert("expirationSeconds".into(), 3600.into());
     }
+    // Audiences are filled in behind the record of who sent what.
+    let zero = json!({ "metadata": {}, "spec": { "audiences": null, "boundObjectRef": null }, "status": {} });
+    let manager = call.manager();
+    super::write::track_unstored("authentication/v1.TokenRequest", "token", &zero, &mut request, &manager);
+    let spec = object::map_at(&mut request, "spec");
     if spec
         .get("audiences")
         .and_then(Value::as_array)
@@ -84,6 +90,7 @@ pub async fn create(server: &Arc<Server>, call: &Call, target: &Target) -> Outco
     let token = server.credentials.sign(&claims);
     request["status"] = json!({ "token": token, "expirationTimestamp": rfc3339(expires) });
     let metadata = object::metadata_mut(&mut request);
+    metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
     metadata.insert("name".into(), target.name.clone().into());
     metadata.insert("namespace".into(), target.namespace.clone().into());
     metadata.insert("creationTimestamp".into(), rfc3339(now).into());
@@ -149,7 +156,9 @@ pub async fn bind(server: &Arc<Server>, call: &Call, target: Target) -> Outcome<
             let current = pod["spec"]["nodeName"].as_str().unwrap_or_default();
             if !current.is_empty() {
                 let why = format!("pod {} is already assigned to node {current:?}", key.name);
-                return Err(Status::conflict(&resource, &key.name, &why));
+                let mut binding = (*resource).clone();
+                binding.plural = "pods/binding".into();
+                return Err(Status::conflict(&binding, &key.name, &why));
             }
             let mut pod = (**pod).clone();
             pod["spec"]["nodeName"] = node.into();

@@ -172,6 +172,13 @@ impl Watch {
         let storage = self.target.resource.storage();
         let mut text = String::new();
         let mut count = 0;
+        let first = self.target.custom.as_ref().map_or(0, |custom| custom.since);
+        if self.position < first {
+            return Err(Status::expired(format!(
+                "too old resource version: {} ({first})",
+                self.position
+            )));
+        }
         for event in published.history.since(self.position)? {
             self.position = event.revision;
             let here = event.key.storage == storage

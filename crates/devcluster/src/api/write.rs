@@ -15,7 +15,7 @@ use crate::crd::Custom;
 use crate::object;
 use crate::resource::Resource;
 use crate::schema::{self, Shape};
-use crate::status::{Outcome, Status};
+use crate::status::{FieldError, Outcome, Status};
 use crate::store::{Key, Object, Transaction};
 use crate::workload::AddressRange;
 
@@ -89,12 +89,13 @@ impl Context {
         if errors.is_empty() {
             return Ok(());
         }
-        Err(Status::invalid(
-            &self.resource.group,
-            &self.resource.kind,
-            object::name(new),
-            &errors,
-        ))
+        // Events are validated as core/v1 objects, whatever API they come through.
+        let group = if self.resource.plural == "events" {
+            ""
+        } else {
+            &self.resource.group
+        };
+        Err(Status::invalid(group, &self.resource.kind, object::name(new), &errors))
     }
 
     fn track(&self, tx: &Transaction<'_>, door: Door, live: Option<&Value>, new: &mut Value) {
@@ -135,6 +136,10 @@ pub fn decode_request(
         return Err(Status::bad_request(format!(
             "couldn't get version/kind; json parse error: the body is {found}, not an object"
         )));
+    }
+    if context.custom.is_some() && !kind.is_empty() && kind != resource.kind && api_version == expected {
+        let error = FieldError::invalid("kind", &kind.as_str().into(), format!("must be {}", resource.kind));
+        return Err(Status::invalid(&resource.group, &kind, object::name(&object), &[error]));
     }
     if (!kind.is_empty() && kind != resource.kind) || (!api_version.is_empty() && api_version != expected) {
         return Err(wrong_type(resource, &api_version, &kind));
@@ -218,10 +223,11 @@ fn check_namespace(tx: &Transaction<'_>, resource: &Resource, namespace: &str, n
 pub fn create(tx: &mut Transaction<'_>, context: &Context, namespace: &str, mut object: Value) -> Outcome<Object> {
     let resource = &context.resource;
     check_namespace(tx, resource, namespace, object::name(&object))?;
-    strategy::before_create(resource, namespace, &mut object, tx.now())?;
+    // Owners are recorded of what was asked for; what the server adds below belongs to nobody.
     context.default(&mut object);
-    prepare(tx, context, &mut object)?;
     context.track(tx, Door::Main, None, &mut object);
+    strategy::before_create(resource, namespace, &mut object, tx.now())?;
+    prepare(tx, context, &mut object)?;
     finish_create(tx, context, namespace, object)
 }
 
@@ -254,7 +260,7 @@ pub(super) fn finish_create(
         }
         return Err(status);
     }
-    Ok(tx.put(key, object))
+    Ok(tx.put(key, crate::events::stored(resource, object)))
 }
 
 /// Creates what an apply on a missing object describes; `object` carries its `managedFields`.
@@ -285,9 +291,10 @@ pub fn update(
     tracked: bool,
 ) -> Outcome<Object> {
     let resource = &context.resource;
-    let Some(old) = tx.state().get(key).cloned() else {
+    let Some(stored) = tx.state().get(key).cloned() else {
         return Err(Status::not_found(resource, &key.name));
     };
+    let old = crate::events::shown(resource, &stored);
     strategy::check_namespace(resource, &key.namespace, &new)?;
     let sent_version = object::resource_version(&new).to_string();
     if !sent_version.is_empty() && sent_version != "0" && sent_version != object::resource_version(&old) {
@@ -303,21 +310,19 @@ pub fn update(
     if !tracked {
         context.track(tx, door, Some(&old), &mut new);
     }
+    if resource.is_core("services") && door == Door::Main {
+        admission::allocate::release(&old, &mut new);
+    }
     context.validate(Some(&old), &new, door)?;
     if strategy::same_but_for_managers(&old, &new) {
-        return Ok(old);
+        return Ok(stored);
     }
-    // A namespace is held by `spec.finalizers` too: a write of its status while it waits for its content must not end it.
-    let goes = if resource.is_core("namespaces") {
-        gone_namespace(resource, &new)
-    } else {
-        strategy::should_go(&new) && door != Door::Finalize
-    };
-    if goes {
+    // A namespace is held by `spec.finalizers` too: a write of its status while it waits must not end it.
+    if strategy::should_go(resource, &new) || gone_namespace(resource, &new) {
         tx.delete(key);
-        return Ok(Arc::new(new));
+        return Ok(Arc::new(crate::events::stored(resource, new)));
     }
-    Ok(tx.put(key.clone(), new))
+    Ok(tx.put(key.clone(), crate::events::stored(resource, new)))
 }
 
 /// Whether a namespace has been finalised.
@@ -359,4 +364,18 @@ fn keep_addresses(old: &Value, new: &mut Value) {
             port["nodePort"] = number.into();
         }
     }
+}
+
+/// Records who sent an object that is answered but not stored (a review, a token request). `shape` is its built-in type.
+pub(super) fn track_unstored(shape: &'static str, subresource: &str, zero: &Value, object: &mut Value, manager: &str) {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default().to_string();
+    let scope = Scope {
+        shape: &Shape::Named(shape),
+        api_version: &api_version,
+        subresource,
+        reset: &apply::FieldSet::default(),
+        zero,
+        now: &object::rfc3339(k8s_openapi::jiff::Timestamp::now()),
+    };
+    apply::update(&scope, None, object, manager);
 }

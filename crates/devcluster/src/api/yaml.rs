@@ -16,7 +16,7 @@ pub fn parse(body: &[u8]) -> Outcome<Value> {
     let first = first_document(text);
     match serde_saphyr::from_str::<Value>(first) {
         Ok(value) => Ok(value),
-        Err(error) => Err(refused(&error.to_string())),
+        Err(error) => Err(refused(&in_known_words(&error.to_string()))),
     }
 }
 
@@ -24,6 +24,16 @@ fn refused(why: &str) -> Status {
     Status::bad_request(format!(
         "error decoding YAML: error converting YAML to JSON: yaml: {why}"
     ))
+}
+
+/// The first line of an error; the commonest one in the words that users find when they search for it.
+fn in_known_words(error: &str) -> String {
+    let first = error.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let place = first.split_once(" column").map(|(line, _)| line);
+    match place {
+        Some(line) if first.contains("unclosed bracket '['") => format!("{line}: did not find expected ',' or ']'"),
+        _ => first.to_string(),
+    }
 }
 
 fn first_document(text: &str) -> &str {

@@ -258,6 +258,7 @@ pub fn apply(scope: &Scope<'_>, live: Option<&Value>, request: &Apply<'_>) -> Ou
         managers.iter_mut().for_each(|manager| manager.subresource.clear());
     }
     let config = bare(request.config);
+    let config = remove(scope.shape, &config, scope.reset).unwrap_or(config);
     let me = Manager {
         name: request.manager.into(),
         apply: true,

@@ -98,7 +98,7 @@ pub fn type_error(shape: &Shape, value: &Value, path: &str) -> Option<String> {
     let expected = |word: &str| {
         let shown = match value {
             Value::String(text) => text.clone(),
-            Value::Object(_) | Value::Array(_) => go_value(value),
+            Value::Object(_) | Value::Array(_) => crate::json_text::go_value(value),
             scalar => scalar.to_string(),
         };
         Some(format!(
@@ -117,6 +117,9 @@ pub fn type_error(shape: &Shape, value: &Value, path: &str) -> Option<String> {
         (Shape::Scalar(Scalar::Float64), value) if !value.is_number() => expected("numeric (int or float)"),
         (Shape::Scalar(Scalar::Bool), value) if !value.is_boolean() => expected("boolean"),
         (Shape::Scalar(_) | Shape::Any, _) => None,
+        (Shape::List { .. }, Value::Array(list)) if duplicate_key(shape, list).is_some() => {
+            duplicate_key(shape, list).map(|key| format!("{path}: duplicate entries for key {key}"))
+        }
         (Shape::List { items, .. }, Value::Array(list)) => list.iter().enumerate().find_map(|(index, value)| {
             let place = match shape.resolve() {
                 Resolved::List(_, kind @ ListKind::Map(_)) => {
@@ -137,19 +140,20 @@ pub fn type_error(shape: &Shape, value: &Value, path: &str) -> Option<String> {
     }
 }
 
-/// A value as Go prints it with `%v`.
-fn go_value(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let fields: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", go_value(value)))
-                .collect();
-            format!("map[{}]", fields.join(" "))
+/// The key of an item that a set or a map holds twice, as messages show it.
+fn duplicate_key(shape: &Shape, list: &[Value]) -> Option<String> {
+    let Resolved::List(_, kind) = shape.resolve() else {
+        return None;
+    };
+    let mut seen = Vec::new();
+    for value in list {
+        let key = item(kind, value);
+        if seen.contains(&key) {
+            let mut set = FieldSet::default();
+            set.insert(&[key]);
+            return Some(set.paths().concat());
         }
-        Value::Array(list) => format!("[{}]", list.iter().map(go_value).collect::<Vec<_>>().join(" ")),
-        Value::String(text) => text.clone(),
-        Value::Null => "<nil>".into(),
-        scalar => scalar.to_string(),
+        seen.push(key);
     }
+    None
 }

@@ -6,12 +6,11 @@ use super::Action;
 use super::garbage::without_finalizer;
 use crate::admission::strategy::Door;
 use crate::crd::accepted_status;
-use crate::object::{finalizers, is_terminating, metadata_mut, uid};
+use crate::object::{finalizers, is_terminating, uid};
 use crate::store::{Key, Object, State};
 
 const STORAGE: &str = "apiextensions.k8s.io/customresourcedefinitions";
-/// Keeps a definition until its objects are gone.
-const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+use crate::api::CLEANUP;
 
 /// What is to be done for definitions.
 pub(super) fn plan(state: &State, now: &str) -> Vec<Action> {
@@ -19,16 +18,6 @@ pub(super) fn plan(state: &State, now: &str) -> Vec<Action> {
     for (key, definition) in state.list(STORAGE, None) {
         if is_terminating(definition) {
             actions.extend(clean_up(state, key, definition));
-        } else if !finalizers(definition).contains(&CLEANUP) {
-            let mut object = (**definition).clone();
-            let mut list: Vec<Value> = finalizers(definition).into_iter().map(Value::from).collect();
-            list.push(CLEANUP.into());
-            metadata_mut(&mut object).insert("finalizers".into(), list.into());
-            actions.push(Action::Update {
-                key: key.clone(),
-                object,
-                door: Door::Main,
-            });
         } else {
             actions.extend(accept(key, definition, now));
         }

@@ -67,11 +67,12 @@ pub async fn run(server: Arc<Server>) {
     let mut revisions = server.store.revisions();
     loop {
         revisions.mark_unchanged();
-        let actions = {
+        let (actions, mut again) = {
             let published = server.store.read();
-            plan(&published.state, &object::rfc3339(k8s_openapi::jiff::Timestamp::now()))
+            let waiting = namespaces::waiting(&published.state);
+            let actions = plan(&published.state, &object::rfc3339(k8s_openapi::jiff::Timestamp::now()));
+            (actions, waiting)
         };
-        let mut again = false;
         for action in actions {
             if let Err(status) = act(&server, action).await {
                 // A conflict means that somebody was faster: the next plan sees what they did.
@@ -107,7 +108,12 @@ fn context(server: &Server, key: &Key) -> Outcome<Context> {
     Ok(Context {
         resource,
         custom,
-        manager: MANAGER.into(),
+        manager: if group == "apiextensions.k8s.io" {
+            "kube-apiserver"
+        } else {
+            MANAGER
+        }
+        .into(),
         services: server.services,
         dry_run: false,
     })

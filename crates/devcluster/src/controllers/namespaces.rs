@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::Action;
 use crate::admission::strategy::Door;
 use crate::object::{finalizers, is_terminating, name, uid};
 use crate::store::{Key, Object, State};
+
+/// After this time a namespace that waits says what for.
+const TELLING: SignedDuration = SignedDuration::from_secs(2);
 
 /// What is to be done for namespaces.
 pub(super) fn plan(state: &State, now: &str) -> Vec<Action> {
@@ -72,7 +76,7 @@ fn terminate(state: &State, key: &Key, namespace: &Object, now: &str) -> Vec<Act
             propagation: Some("Background"),
         })
         .collect();
-    if actions.is_empty() {
+    if actions.is_empty() && waited(namespace, now) {
         let conditions = conditions(&content, &namespace["status"]["conditions"], now);
         if conditions != namespace["status"]["conditions"] {
             let mut object = (**namespace).clone();
@@ -85,6 +89,22 @@ fn terminate(state: &State, key: &Key, namespace: &Object, now: &str) -> Vec<Act
         }
     }
     actions
+}
+
+/// Whether a namespace has waited for its content long enough for that to be worth telling.
+fn waited(namespace: &Value, now: &str) -> bool {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    let since = namespace["metadata"]["deletionTimestamp"].as_str().and_then(time);
+    since
+        .zip(time(now))
+        .is_none_or(|(since, now)| now.duration_since(since) >= TELLING)
+}
+
+/// Whether a namespace waits for something to go: it is to be looked at again although nothing changes.
+pub(super) fn waiting(state: &State) -> bool {
+    state
+        .list("/namespaces", None)
+        .any(|(_, namespace)| is_terminating(namespace))
 }
 
 /// The five conditions of a namespace that waits for its content.

@@ -66,16 +66,19 @@ pub fn validate_definition(definition: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// Names of the versions that objects are stored in.
+pub fn storage_versions(definition: &Value) -> Value {
+    let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
+    versions
+        .filter(|version| version["storage"] == true)
+        .map(|version| version["name"].clone())
+        .collect()
+}
+
 /// The status a valid definition gets: its names accepted, itself established.
 pub fn accepted_status(definition: &Value, now: &str) -> Value {
     let spec = &definition["spec"];
-    let stored: Vec<Value> = spec["versions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|version| version["storage"] == true)
-        .map(|version| version["name"].clone())
-        .collect();
+    let stored = storage_versions(definition).as_array().cloned().unwrap_or_default();
     let mut versions = definition["status"]["storedVersions"]
         .as_array()
         .cloned()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use definition::{accepted_status, established, validate_definition};
+pub use definition::{accepted_status, established, storage_versions, validate_definition};
 
 use crate::admission::strategy::Door;
 use crate::resource::{Catalog, Resource, ScalePaths};
@@ -29,6 +29,8 @@ pub struct Custom {
     pub shape: Shape,
     /// JSON paths of fields that can be selected by.
     pub selectable: Vec<String>,
+    /// The revision at which it was first served: what happened before is not known to watches.
+    pub since: u64,
 }
 
 impl Custom {
@@ -77,7 +79,7 @@ impl Definitions {
     }
 
     /// Reads the definitions that are established.
-    pub fn read(state: &State, stamp: Vec<(String, String)>, _before: &Self) -> Self {
+    pub fn read(state: &State, stamp: Vec<(String, String)>, before: &Self) -> Self {
         let mut by_path = BTreeMap::new();
         for (_, definition) in state
             .list(STORAGE, None)
@@ -99,6 +101,10 @@ impl Definitions {
                     resource.version.clone(),
                     resource.plural.clone(),
                 );
+                let since = before
+                    .by_path
+                    .get(&key)
+                    .map_or(state.revision(), |(_, custom)| custom.since);
                 by_path.insert(
                     key,
                     (
@@ -107,6 +113,7 @@ impl Definitions {
                             schema,
                             shape,
                             selectable,
+                            since,
                         }),
                     ),
                 );

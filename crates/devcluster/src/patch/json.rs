@@ -1,6 +1,6 @@
 //! JSON patch (RFC 6902) with the leniency of the real server: a `test` for null holds where nothing is.
 
-use json_patch::{Patch, PatchOperation};
+use json_patch::{AddOperation, Patch, PatchOperation};
 use serde_json::Value;
 
 /// Applies all operations or none.
@@ -16,12 +16,30 @@ pub fn apply(object: &mut Value, patch: &Patch) -> Result<(), String> {
         {
             continue;
         }
-        if let Err(error) = json_patch::patch(object, std::slice::from_ref(operation)) {
+        if let Err(error) = json_patch::patch(object, std::slice::from_ref(&lenient(object, operation))) {
             *object = before;
             return Err(describe(operation, &error));
         }
     }
     Ok(())
+}
+
+/// Replacing a field that an object does not have adds it, as the real server's library does.
+fn lenient(object: &Value, operation: &PatchOperation) -> PatchOperation {
+    if let PatchOperation::Replace(replace) = operation {
+        let parent = replace
+            .path
+            .as_str()
+            .rsplit_once('/')
+            .and_then(|(parent, _)| object.pointer(parent));
+        if object.pointer(replace.path.as_str()).is_none() && parent.is_some_and(Value::is_object) {
+            return PatchOperation::Add(AddOperation {
+                path: replace.path.clone(),
+                value: replace.value.clone(),
+            });
+        }
+    }
+    operation.clone()
 }
 
 fn describe(operation: &PatchOperation, error: &json_patch::PatchError) -> String {

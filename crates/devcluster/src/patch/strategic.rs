@@ -48,14 +48,22 @@ fn merge_map(shape: &Shape, object: &mut Map<String, Value>, patch: &Map<String,
             }
             continue;
         }
+        if let (Some(list), Value::Array(order)) = (key.strip_prefix("$setElementOrder/"), value) {
+            if let (Some(Value::Array(items)), false) = (object.get_mut(list), patch.contains_key(list)) {
+                let before = items.clone();
+                arrange(shape.child(list).unwrap_or(&Shape::Any), items, &before, order);
+            }
+            continue;
+        }
         if key.starts_with('$') {
             continue;
         }
         let below = shape.child(key).unwrap_or(&Shape::Any);
+        let order = patch.get(&format!("$setElementOrder/{key}")).and_then(Value::as_array);
         match (object.get_mut(key), value) {
             (_, Value::Null) => drop(object.remove(key)),
             (Some(Value::Object(object)), Value::Object(patch)) => merge_map(below, object, patch)?,
-            (Some(Value::Array(items)), Value::Array(patch)) => merge_list(below, items, patch)?,
+            (Some(Value::Array(items)), Value::Array(patch)) => merge_list(below, items, patch, order)?,
             (_, Value::Object(patch)) => {
                 let mut fresh = Map::new();
                 if patch.get("$patch").and_then(Value::as_str) != Some("delete") {
@@ -65,18 +73,10 @@ fn merge_map(shape: &Shape, object: &mut Map<String, Value>, patch: &Map<String,
             }
             (_, Value::Array(patch)) => {
                 let mut fresh = Vec::new();
-                merge_list(below, &mut fresh, patch)?;
+                merge_list(below, &mut fresh, patch, order)?;
                 object.insert(key.clone(), Value::Array(fresh));
             }
             (_, scalar) => drop(object.insert(key.clone(), scalar.clone())),
-        }
-    }
-    for (key, order) in patch {
-        if let (Some(list), Value::Array(order)) = (key.strip_prefix("$setElementOrder/"), order) {
-            let below = shape.child(list).unwrap_or(&Shape::Any);
-            if let Some(Value::Array(items)) = object.get_mut(list) {
-                set_order(below, items, order);
-            }
         }
     }
     Ok(())
@@ -93,7 +93,13 @@ fn merge_key(shape: &Shape) -> Option<&str> {
     }
 }
 
-fn merge_list(shape: &Shape, items: &mut Vec<Value>, patch: &[Value]) -> Result<(), String> {
+fn merge_list(
+    shape: &Shape,
+    items: &mut Vec<Value>,
+    patch: &[Value],
+    order: Option<&Vec<Value>>,
+) -> Result<(), String> {
+    let before = items.clone();
     if patch.iter().any(|item| item["$patch"] == "replace") {
         *items = patch
             .iter()
@@ -120,7 +126,7 @@ fn merge_list(shape: &Shape, items: &mut Vec<Value>, patch: &[Value]) -> Result<
                     return Err(format!("expected a map with the key {key}"));
                 };
                 let Some(id) = patch.get(key) else {
-                    let shown = crate::json_text::ordered(value);
+                    let shown = crate::json_text::go_value(value);
                     return Err(format!("map: {shown} does not contain declared merge key: {key}"));
                 };
                 let at = items.iter().position(|item| item.get(key) == Some(id));
@@ -140,26 +146,75 @@ fn merge_list(shape: &Shape, items: &mut Vec<Value>, patch: &[Value]) -> Result<
                 }
             }
         }
-        _ => *items = patch.to_vec(),
+        _ => {
+            *items = patch.to_vec();
+            return Ok(());
+        }
     }
+    arrange(shape, items, &before, order.map_or(patch, Vec::as_slice));
     Ok(())
 }
 
-/// Items named by the order come in that order; others stay before the item they were before.
-fn set_order(shape: &Shape, items: &mut [Value], order: &[Value]) {
+/// Orders a merged list: items of the patch in the patch's order, others in the order they had; where both meet, an
+/// item the list had before goes first only if it was before the other one.
+fn arrange(shape: &Shape, items: &mut Vec<Value>, before: &[Value], order: &[Value]) {
     let key = merge_key(shape);
-    let rank = |item: &Value| {
-        order.iter().position(|wanted| match key {
-            Some(key) => wanted.get(key) == item.get(key),
-            None => wanted == item,
-        })
-    };
-    let mut named: Vec<Value> = items.iter().filter(|item| rank(item).is_some()).cloned().collect();
-    named.sort_by_key(|item| rank(item));
-    let mut named = named.into_iter();
-    for item in items.iter_mut().filter(|item| rank(item).is_some()) {
-        if let Some(next) = named.next() {
-            *item = next;
-        }
+    let same = |a: &Value, b: &Value| key.map_or(a == b, |key| a.get(key) == b.get(key));
+    let rank = |list: &[Value], item: &Value| list.iter().position(|other| same(other, item));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
+        items.drain(..).partition(|item| rank(order, item).is_some());
+    named.sort_by_key(|item| rank(order, item));
+    others.sort_by_key(|item| rank(before, item));
+    let mut named = named.into_iter().peekable();
+    let mut others = others.into_iter().peekable();
+    loop {
+        let other_first = match (others.peek(), named.peek()) {
+            (None, None) => return,
+            (Some(other), Some(item)) => match (rank(before, other), rank(before, item)) {
+                (Some(other), Some(item)) => other < item,
+                _ => false,
+            },
+            (other, _) => other.is_some(),
+        };
+        items.extend(if other_first { others.next() } else { named.next() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    const SHAPE: Shape = Shape::Named("core/v1.PodSpec");
+
+    fn patched(mut object: Value, patch: Value) -> Value {
+        apply(&SHAPE, &mut object, &patch).unwrap();
+        object
+    }
+
+    #[test]
+    fn containers_are_found_by_name_and_new_ones_come_first() {
+        let pod = json!({"containers": [{"name": "a", "image": "1", "args": ["x", "y"]}]});
+        let patch = json!({"containers": [{"name": "b", "image": "2"}, {"name": "a", "args": ["z"]}]});
+        let expected = json!({"containers": [{"name": "b", "image": "2"}, {"name": "a", "image": "1", "args": ["z"]}]});
+        assert_eq!(patched(pod, patch), expected);
+    }
+
+    #[test]
+    fn directives_delete_replace_retain_and_order() {
+        let pod = json!({"containers": [{"name": "a"}, {"name": "b"}], "volumes": [{"name": "v", "emptyDir": {}}]});
+        let delete = json!({"containers": [{"name": "a", "$patch": "delete"}]});
+        assert_eq!(patched(pod.clone(), delete)["containers"], json!([{"name": "b"}]));
+        let replace = json!({"containers": [{"$patch": "replace"}, {"name": "c"}]});
+        assert_eq!(patched(pod.clone(), replace)["containers"], json!([{"name": "c"}]));
+        let retain =
+            json!({"volumes": [{"name": "v", "$retainKeys": ["name", "secret"], "secret": {"secretName": "s"}}]});
+        assert_eq!(
+            patched(pod.clone(), retain)["volumes"],
+            json!([{"name": "v", "secret": {"secretName": "s"}}])
+        );
+        let order = json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]});
+        assert_eq!(patched(pod, order)["containers"], json!([{"name": "b"}, {"name": "a"}]));
     }
 }

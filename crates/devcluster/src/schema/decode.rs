@@ -140,7 +140,8 @@ fn visit(shape: &Shape, value: &mut Value, place: &Place<'_>, unknown: &mut Vec<
                     path,
                 };
                 visit(&field.shape, item, &below, unknown)?;
-                if !field.required && left_out(&field.shape, item) {
+                // An empty `managedFields` is a request: forget who set what.
+                if !field.required && key != "managedFields" && left_out(&field.shape, item) {
                     map.remove(&key);
                 }
             }

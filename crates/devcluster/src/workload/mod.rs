@@ -135,6 +135,24 @@ impl Workload {
         Ok(Self { logs, shutdown, tasks })
     }
 
+    /// Starts only the controllers of Deployments, ReplicaSets and Jobs: nothing schedules or runs their pods.
+    /// For tests of what the API shows without a node.
+    pub(crate) fn start_controllers(client: Client, shutdown: CancellationToken) -> JoinSet<()> {
+        let context = Context {
+            client: client.clone(),
+            events: events::Events::start(client, "none".to_owned()),
+        };
+        let jobs = job::JobContext {
+            context: context.clone(),
+            timing: Timing::default(),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(deployment::run(context.clone(), shutdown.clone()));
+        tasks.spawn(replica_set::run(context, shutdown.clone()));
+        tasks.spawn(job::run(jobs, shutdown));
+        tasks
+    }
+
     /// Reads the logs of pods, for `pods/log`.
     #[must_use]
     pub fn logs(&self) -> LogReader {
