@@ -128,8 +128,12 @@ async fn a_killed_cluster_leaves_no_process_and_its_pods_go_on_after_a_restart()
         .await
         .parse()
         .unwrap();
-    let running = processes_of(folder.path());
-    assert!(running.len() >= 3 && running.contains(&daemon), "{running:?}");
+    // While a program takes the place of another its environment cannot be read.
+    let seen = || {
+        let running = processes_of(folder.path());
+        running.len() >= 3 && running.contains(&daemon)
+    };
+    eventually("the daemon is among the pods' processes", seen).await;
     let address = |service: &Service| service.status.clone()?.load_balancer?.ingress?.first()?.ip.clone();
     let service = space
         .wait::<Service>("web", "an address", |service| address(service).is_some())

@@ -131,6 +131,7 @@ impl Start {
     }
 
     async fn prepare(&self) -> Result<(Launch, Target), Refusal> {
+        supported(&self.spec).map_err(Refusal::Config)?;
         let image_name = self.spec.image.as_deref().unwrap_or_default();
         let images = &self.node.config.images;
         let image = images
@@ -258,6 +259,18 @@ where
         }
     }
     Ok(found)
+}
+
+/// Refuses what would otherwise wait for ever, or write outside of the pod's folder.
+fn supported(container: &Container) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if container.name.is_empty() || !container.name.chars().all(plain) {
+        return Err(format!("the container name \"{}\" is not a DNS label", container.name));
+    }
+    if container.restart_policy.is_some() {
+        return Err("a container's own restartPolicy (sidecar) is not supported by the development cluster".to_owned());
+    }
+    Ok(())
 }
 
 fn launch_root(pod_dir: &Path, container: &str) -> PathBuf {

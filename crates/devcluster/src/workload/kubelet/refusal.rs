@@ -9,7 +9,9 @@ use super::{
     track::Track,
 };
 
-const RETRY_CONFIG: Duration = Duration::from_millis(500);
+/// Pauses before something that was missing is looked for again.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_LAST: Duration = Duration::from_secs(5);
 /// How long `ErrImagePull` stands before it turns into `ImagePullBackOff`.
 const PULL_ERROR_SHOWN: Duration = Duration::from_millis(300);
 
@@ -43,7 +45,8 @@ pub(super) fn refuse(track: &mut Track, refusal: Refusal, now: Timestamp, effect
         }
         Refusal::Config(message) => {
             warn("Failed", format!("Error: {message}"));
-            track.wait("CreateContainerConfigError", Some(message), Some(now + RETRY_CONFIG));
+            let again = now + track.pull.next(RETRY_FIRST, RETRY_LAST);
+            track.wait("CreateContainerConfigError", Some(message), Some(again));
         }
         Refusal::Volume(message) => {
             warn("FailedMount", message);
@@ -52,7 +55,8 @@ pub(super) fn refuse(track: &mut Track, refusal: Refusal, now: Timestamp, effect
             } else {
                 "ContainerCreating"
             };
-            track.wait(reason, None, Some(now + RETRY_CONFIG));
+            let again = now + track.pull.next(RETRY_FIRST, RETRY_LAST);
+            track.wait(reason, None, Some(again));
         }
         Refusal::Start(message) => {
             warn("Failed", format!("Error: failed to create containerd task: {message}"));

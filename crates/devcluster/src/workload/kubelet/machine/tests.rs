@@ -194,6 +194,28 @@ fn an_unknown_image_is_an_error_then_a_back_off_then_tried_again() {
 }
 
 #[test]
+fn what_is_missing_is_looked_for_again_less_and_less_often() {
+    let mut play = Play::new(one("Always"));
+    let mut waited = Duration::ZERO;
+    for attempt in 1..=20 {
+        let refusal = Refusal::Config("configmap \"c\" not found".into());
+        play.input(Input::Refused {
+            container: 0,
+            attempt,
+            refusal,
+        });
+        assert_eq!(play.waiting(), "CreateContainerConfigError: configmap \"c\" not found");
+        let before = play.now;
+        play.wait();
+        waited = Duration::try_from(play.now.duration_since(before)).unwrap();
+        assert_eq!(play.log.pop(), Some(format!("start 0 {}", attempt + 1)));
+    }
+    assert_eq!(waited, Duration::from_secs(5));
+    play.started(0, 21);
+    assert_eq!((play.phase(), play.machine.tracks[0].restarts), ("Running", 0));
+}
+
+#[test]
 fn init_containers_run_one_after_the_other_and_first() {
     let spec = json!({"initContainers": [{"name": "a"}, {"name": "b"}], "containers": [{"name": "c"}, {"name": "d"}]});
     let mut play = Play::new(spec);
