@@ -109,7 +109,7 @@ impl Shared {
         };
         let part = all.only(&[component])?;
         if given(Scenario::Component) {
-            return self.delete_own(&service, &part).await;
+            return self.delete_component(&service, &all.without(&[component])?).await;
         }
         let replicas = traffic::own_replicas(service.replicas, &records);
         if !self.runs(&service, &all.without(&[component])?).await? {
@@ -140,6 +140,15 @@ impl Shared {
     async fn delete_own(&self, service: &LocalService, part: &Manifest) -> Result<(), StepError> {
         self.cluster
             .delete(&service.namespace, part, &service_owner(service)?, REMOVAL)
+            .await?;
+        Ok(())
+    }
+
+    /// Deletes everything of the service but `keep`: what the component shares with the rest stays.
+    async fn delete_component(&self, service: &LocalService, keep: &Manifest) -> Result<(), StepError> {
+        let owner = service_owner(service)?;
+        self.cluster
+            .prune(&service.namespace, &owner, Some(keep), REMOVAL)
             .await?;
         Ok(())
     }
