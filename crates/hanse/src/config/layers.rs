@@ -67,7 +67,8 @@ impl Layers {
 
 impl Config {
     fn resolve(&mut self, folder: &Path) {
-        let from_here = |path: &mut PathBuf| *path = folder.join(path.as_path());
+        // Through `components`, which drops the `.` that a path may hold.
+        let from_here = |path: &mut PathBuf| *path = folder.join(path.as_path()).components().collect();
         from_here(&mut self.data_dir);
         self.catalogue.iter_mut().for_each(from_here);
         self.api.token_file.iter_mut().for_each(from_here);
