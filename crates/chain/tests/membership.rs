@@ -20,6 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 fn consortium(node: &Node, member: u8) -> Consortium::ConsortiumInstance<DynProvider> {
     let url = format!("http://{}", node.rpc_addr()).parse().unwrap();
+    support::install_cryptography();
     let provider = ProviderBuilder::new()
         .wallet(EthereumWallet::from(key(member)))
         .connect_http(url);

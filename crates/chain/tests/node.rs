@@ -112,6 +112,7 @@ async fn four_nodes_take_transactions_from_every_member_and_agree() {
     // What one node took and all decided, every node serves.
     for node in &nodes {
         let url = node.report.borrow().rpc.parse().unwrap();
+        support::install_cryptography();
         let provider = ProviderBuilder::new().connect_http(url);
         assert_eq!(
             provider.get_transaction_count(support::key(2).address()).await.unwrap(),

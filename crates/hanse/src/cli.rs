@@ -196,6 +196,10 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What libraries say of peers that come and go is not of interest; `HANSE_LOG` shows it.
+const AGENT_LOG: &str =
+    "info,libp2p=off,arc_malachitebft=off,arc_malachitebft_network=off,alloy_pubsub=off,alloy_transport_ws=off";
+
 fn log(default: &str) {
     let filter = EnvFilter::try_from_env("HANSE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
@@ -212,7 +216,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             up::run(arguments).await
         }
         Command::Agent { config, with_parent } => {
-            log("info,libp2p=warn,arc_malachitebft=warn,informalsystems_malachitebft=warn");
+            log(AGENT_LOG);
             agent::run(config.load()?.config, with_parent).await
         }
         Command::Status(api) => status(&api).await,

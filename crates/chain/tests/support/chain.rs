@@ -10,7 +10,7 @@ use hanse_chain::ledger::Ledger;
 use hanse_chain::rpc::{NodeInfo, RpcHandle, serve};
 use tokio::task::JoinHandle;
 
-use crate::support::{open, produce};
+use crate::support::{install_cryptography, open, produce};
 
 /// Longest time that anything in these tests may take on a loaded machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -27,6 +27,7 @@ impl Chain {
     }
 
     pub async fn with(ledger: Arc<Ledger>, members: u8) -> Self {
+        install_cryptography();
         let rpc = serve(ledger.clone(), "127.0.0.1:0".parse().unwrap(), NodeInfo::alone())
             .await
             .unwrap();

@@ -121,3 +121,8 @@ pub fn produce(ledger: &Ledger, proposer: u8) -> (Tip, Bytes) {
     let tip = ledger.commit(&block, b"certificate").unwrap();
     (tip, block)
 }
+
+/// Built with the whole workspace, HTTP clients have TLS but no provider of its cryptography: the program chooses one.
+pub fn install_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -43,6 +43,8 @@ impl<'a> Replay<'a> {
     pub fn new(cluster: &'a DevCluster, apart: Vec<usize>, controllers: Option<usize>) -> Self {
         let kubeconfig = serde_json::to_value(cluster.kubeconfig()).unwrap();
         let token = kubeconfig["users"][0]["user"]["token"].as_str().unwrap().to_string();
+        // Built with the whole workspace, the client has TLS but no provider of its cryptography.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             cluster,

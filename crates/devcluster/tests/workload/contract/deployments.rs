@@ -63,6 +63,8 @@ async fn address(space: &Space, name: &str) -> String {
 
 /// A client for the tests.
 pub fn http() -> reqwest::Client {
+    // Built with the whole workspace, the client has TLS but no provider of its cryptography.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     // A connection for each request: what is tested is who answers new connections.
     reqwest::Client::builder()
         .pool_max_idle_per_host(0)
