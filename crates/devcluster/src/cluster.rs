@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{PodLogs, Server, router};
+use crate::api::{CARRIER, PodLogs, Server, router};
 use crate::auth::Credentials;
 use crate::controllers;
 use crate::store::{OpenError, Store};
@@ -223,25 +223,21 @@ impl DevCluster {
     /// # Errors
     /// [`StartError::Kubeconfig`].
     pub fn write_kubeconfig(&self, path: &Path) -> Result<(), StartError> {
-        use std::io::Write;
-        use std::os::unix::fs::OpenOptionsExt;
-        // JSON is YAML, so every tool reads it.
-        let text = serde_json::to_string_pretty(&self.kubeconfig()).unwrap_or_default();
-        let failed = |source| StartError::Kubeconfig {
-            path: path.into(),
-            source,
-        };
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(failed)
+        write_private(path, &self.kubeconfig())
+    }
+
+    /// Writes a kubeconfig for kubectl, which sends no token without TLS: here the token is part of the address. Nothing
+    /// that hands the address on may use this file; programs use [`DevCluster::write_kubeconfig`].
+    ///
+    /// # Errors
+    /// [`StartError::Kubeconfig`].
+    pub fn write_kubectl_config(&self, path: &Path) -> Result<(), StartError> {
+        let mut config = self.kubeconfig();
+        for cluster in config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+            let token = self.server.credentials.admin_token();
+            cluster.server = Some(format!("http://{}/{CARRIER}/{token}", self.addr));
+        }
+        write_private(path, &config)
     }
 
     /// Forgets the history of changes: watches from before are told `410 Expired`.
@@ -268,6 +264,28 @@ impl DevCluster {
 
 /// Longest wait for requests under way.
 const SHUTDOWN_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+fn write_private(path: &Path, config: &Kubeconfig) -> Result<(), StartError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    // JSON is YAML, so every tool reads it.
+    let text = serde_json::to_string_pretty(config).unwrap_or_default();
+    let failed = |source| StartError::Kubeconfig {
+        path: path.into(),
+        source,
+    };
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(failed)
+}
 
 fn kubeconfig(addr: SocketAddr, token: &str) -> Kubeconfig {
     const NAME: &str = "devcluster";

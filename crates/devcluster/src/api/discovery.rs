@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
+use super::openapi;
 use super::request::Call;
 use super::route::Path;
 use super::server::Server;
@@ -34,6 +35,11 @@ pub fn answer(server: &Server, call: &Call, path: &Path) -> Answer {
             None => Answer::no_such_page(),
         },
         Path::Version(name, version) => resources(&definitions, name, version),
+        Path::Other(path) if path == "/openapi/v3" => Answer::ok(openapi::index(&definitions)),
+        Path::Other(path) if path.starts_with("/openapi/v3/") => match openapi::document(&definitions, path) {
+            Some(document) => Answer::ok(document),
+            None => Answer::no_such_page(),
+        },
         Path::Other(path) => other(server, path),
         Path::Objects(_) => Answer::no_such_page(),
     }

@@ -27,6 +27,8 @@ use crate::workload::AddressRange;
 
 /// Largest request body, as the real server's default.
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// First segment of a path whose second is a token: `/as/TOKEN/api/v1/…`. kubectl sends no `Authorization` without TLS.
+pub const CARRIER: &str = "as";
 /// Watches open at once.
 const WATCH_LIMIT: usize = 2048;
 
@@ -132,10 +134,17 @@ async fn entry(State(server): State<Arc<Server>>, request: Request) -> Response 
 
 async fn read_call(server: &Server, request: Request) -> Outcome<Call> {
     let (parts, body) = request.into_parts();
-    let user = server.credentials.authenticate(&server.store, &parts.headers)?;
-    let body = read_body(body).await?;
     let path = percent_encoding::percent_decode_str(parts.uri.path()).decode_utf8_lossy();
-    let path = path.trim_start_matches('/').split('/').map(str::to_string).collect();
+    let mut path: Vec<String> = path.trim_start_matches('/').split('/').map(str::to_string).collect();
+    let mut carried = None;
+    if path.len() > 2 && path[0] == CARRIER {
+        carried = path.get(1).cloned();
+        path.drain(..2);
+    }
+    let user = server
+        .credentials
+        .authenticate(&server.store, &parts.headers, carried.as_deref())?;
+    let body = read_body(body).await?;
     Ok(Call {
         method: parts.method,
         path,

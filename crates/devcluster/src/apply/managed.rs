@@ -272,7 +272,8 @@ pub fn apply(scope: &Scope<'_>, live: Option<&Value>, request: &Apply<'_>) -> Ou
     managers.retain(|manager| !manager.same_as(&me));
 
     let merged = merge(scope.shape, Some(&before), &config);
-    let mut owned = me.fields.clone();
+    // With the name and the like: they keep their parents when everything else below goes.
+    let mut owned = fields_of(scope.shape, &config);
     for manager in &managers {
         owned = owned.union(&manager.fields);
     }

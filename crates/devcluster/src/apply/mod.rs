@@ -7,6 +7,8 @@ mod compare;
 mod fields;
 mod managed;
 mod merge;
+#[cfg(test)]
+mod properties;
 mod walk;
 
 pub use fields::FieldSet;

@@ -101,13 +101,16 @@ impl Credentials {
         token::encode(claims, |message| self.mac(message))
     }
 
-    /// Finds out who sent a request.
+    /// Finds out who sent a request. `carried` is a token from the path, for clients that send no header.
     ///
     /// # Errors
     /// 401 for a credential that is not good.
-    pub fn authenticate(&self, store: &Store, headers: &HeaderMap) -> Outcome<User> {
+    pub fn authenticate(&self, store: &Store, headers: &HeaderMap, carried: Option<&str>) -> Outcome<User> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
-            return Ok(User::anonymous());
+            return match carried {
+                Some(token) => self.who(store, token).ok_or_else(Status::unauthorized),
+                None => Ok(User::anonymous()),
+            };
         };
         let token = value.to_str().ok().and_then(|text| text.split_once(' '));
         match token {

@@ -147,3 +147,69 @@ impl Store {
         published.history = History::starting_at(revision, HISTORY_LIMIT);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn put(name: &str) -> impl FnOnce(&mut Transaction<'_>) -> Outcome<Object> + Send + 'static {
+        let key = Key::core("configmaps", "n", name);
+        move |tx| Ok(tx.put(key, json!({ "metadata": {} })))
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_is_taken_back_and_the_next_one_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.write(put("a")).await.unwrap();
+        let broken = store
+            .write(|tx| -> Outcome<()> {
+                tx.put(Key::core("configmaps", "n", "half"), json!({ "metadata": {} }));
+                panic!("a bug")
+            })
+            .await;
+        assert_eq!(broken.unwrap_err().code, 500);
+        let after = store.write(put("b")).await.unwrap();
+        assert_eq!(after["metadata"]["resourceVersion"], "2");
+        assert!(store.read().state.get(&Key::core("configmaps", "n", "half")).is_none());
+    }
+
+    #[tokio::test]
+    async fn writes_at_once_each_get_a_revision_and_all_are_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let writes = (0..100).map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.write(put(&format!("c{n}"))).await.unwrap() })
+        });
+        let mut revisions = Vec::new();
+        for write in writes.collect::<Vec<_>>() {
+            let object = write.await.unwrap();
+            revisions.push(
+                object["metadata"]["resourceVersion"]
+                    .as_str()
+                    .unwrap()
+                    .parse::<u64>()
+                    .unwrap(),
+            );
+        }
+        revisions.sort_unstable();
+        assert_eq!(revisions, (1..=100).collect::<Vec<u64>>());
+        drop(store);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let again = loop {
+            match Store::open(folder.path()) {
+                Ok(store) => break store,
+                // The writer of the first one closes the file when its queue is gone.
+                Err(OpenError::InUse { .. }) if std::time::Instant::now() < deadline => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(again.read().state.revision(), 100);
+        assert_eq!(again.read().state.list("/configmaps", Some("n")).count(), 100);
+        let refused = again.read().history.since(50).err().unwrap();
+        assert_eq!(refused.code, 410, "history does not survive: watchers list again");
+    }
+}

@@ -1,5 +1,6 @@
 //! The one thread that writes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use k8s_openapi::jiff::Timestamp;
@@ -44,12 +45,13 @@ fn run(
         let mut events: Vec<Arc<Event>> = Vec::new();
         let mut acknowledgements: Vec<Acknowledge> = Vec::new();
         let mut next = Some(first);
+        let mut decided = 0;
         while let Some(job) = next.take() {
-            let mut transaction = Transaction::new(&mut state, Timestamp::now());
-            let (keep, acknowledge) = job(&mut transaction);
-            events.extend(transaction.finish(keep));
-            acknowledgements.push(acknowledge);
-            if acknowledgements.len() < BATCH_LIMIT {
+            if let Some(acknowledge) = decide(&mut state, job, &mut events) {
+                acknowledgements.push(acknowledge);
+            }
+            decided += 1;
+            if decided < BATCH_LIMIT {
                 next = queue.try_recv().ok();
             }
         }
@@ -64,6 +66,23 @@ fn run(
             notify.send_replace(revision);
         }
         acknowledgements.into_iter().for_each(|acknowledge| acknowledge());
+    }
+}
+
+/// Runs one decision. A decision that panics is a bug of this program; it must not take the cluster with it: its
+/// changes are taken back, and its caller is told.
+fn decide(state: &mut State, job: Job, events: &mut Vec<Arc<Event>>) -> Option<Acknowledge> {
+    let mut transaction = Transaction::new(state, Timestamp::now());
+    match catch_unwind(AssertUnwindSafe(|| job(&mut transaction))) {
+        Ok((keep, acknowledge)) => {
+            events.extend(transaction.finish(keep));
+            Some(acknowledge)
+        }
+        Err(_) => {
+            transaction.finish(false);
+            tracing::error!("a write panicked; nothing of it is kept");
+            None
+        }
     }
 }
 
