@@ -203,8 +203,8 @@ fn expose(image: &mut RgbImage, light: f64, seed: u64) {
     let mut noise = vec![0; (width * height) as usize];
     StdRng::seed_from_u64(seed).fill_bytes(&mut noise);
     for (pixel, byte) in image.pixels_mut().zip(noise) {
-        // The sum of two four-bit numbers is roughly bell-shaped: standard deviation 6.5 of 30, taken down to 5.
-        let grain = (i32::from(byte >> 4) + i32::from(byte & 15) - 15) * 3 / 4;
+        // The sum of two four-bit numbers is roughly bell-shaped: standard deviation 6.5 of 30, taken down to 3.
+        let grain = (i32::from(byte >> 4) + i32::from(byte & 15) - 15) / 2;
         for channel in &mut pixel.0 {
             *channel = (((i32::from(*channel) * gain) >> 8) + grain).clamp(0, 255) as u8;
         }
