@@ -35,8 +35,9 @@ pub fn answer(server: &Server, call: &Call, path: &ObjectPath) -> Outcome<Option
         name: "",
         namespace: &namespace,
     };
-    let state = &server.store.read().state;
-    if rbac::allowed(state, &call.user, &attributes).is_none() {
+    // The lock is let go of here: the review takes it again, and taking it twice while a writer waits would never end.
+    let allowed = rbac::allowed(&server.store.read().state, &call.user, &attributes).is_some();
+    if !allowed {
         let message = format!(
             "{}.{} is forbidden: User {:?} cannot create resource {:?} in API group {:?} at the cluster scope",
             path.plural, path.group, call.user.name, path.plural, path.group
