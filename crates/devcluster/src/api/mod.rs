@@ -6,6 +6,8 @@
 mod answer;
 mod delete;
 mod discovery;
+#[cfg(test)]
+mod hostile;
 mod logs;
 mod openapi;
 mod patch;

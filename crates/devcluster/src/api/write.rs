@@ -61,7 +61,7 @@ impl Context {
     /// What is of a wrong type, in Go's words.
     pub fn decode(&self, object: &mut Value) -> Result<Vec<String>, schema::DecodeError> {
         match &self.custom {
-            Some(custom) => Ok(custom.prune(object)),
+            Some(custom) => custom.prune(object),
             None => {
                 let unknown = schema::decode(&self.shape(), object)?;
                 admission::fill_zero(&self.resource, object);

@@ -14,7 +14,7 @@ pub use definition::{accepted_status, established, storage_versions, validate_de
 
 use crate::admission::strategy::Door;
 use crate::resource::{Catalog, Resource, ScalePaths};
-use crate::schema::Shape;
+use crate::schema::{DecodeError, Shape};
 use crate::status::FieldError;
 use crate::store::State;
 
@@ -35,7 +35,10 @@ pub struct Custom {
 
 impl Custom {
     /// Drops fields the schema does not know; returns their paths.
-    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+    ///
+    /// # Errors
+    /// Metadata with a value of a wrong type.
+    pub fn prune(&self, object: &mut Value) -> Result<Vec<String>, DecodeError> {
         schema::prune_object(&self.schema, object)
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::schema::{Field, ListKind, Scalar, Shape, Struct};
+use crate::schema::{DecodeError, Field, ListKind, Scalar, Shape, Struct};
 
 fn flag(schema: &Value, name: &str) -> bool {
     schema[name] == true
@@ -104,18 +104,20 @@ fn struct_of(schema: &Value) -> Struct {
 }
 
 /// Prunes a whole object: `apiVersion`, `kind` and `metadata` stay, the metadata is brought into its type.
-pub fn prune_object(schema: &Value, object: &mut Value) -> Vec<String> {
+///
+/// # Errors
+/// Metadata with a value of a wrong type.
+pub fn prune_object(schema: &Value, object: &mut Value) -> Result<Vec<String>, DecodeError> {
     let mut unknown = Vec::new();
     if let Some(metadata) = object.get_mut("metadata") {
-        let mut copy = metadata.clone();
-        // Metadata of a wrong type is refused by validation; here only unknown fields go.
-        if let Ok(paths) = crate::schema::decode(&Shape::Named("meta/v1.ObjectMeta"), &mut copy) {
-            *metadata = copy;
-            unknown.extend(paths.into_iter().map(|path| format!("metadata.{path}")));
+        if metadata.is_null() {
+            *metadata = Value::Object(Map::new());
         }
+        let paths = crate::schema::decode(&Shape::Named("meta/v1.ObjectMeta"), metadata)?;
+        unknown.extend(paths.into_iter().map(|path| format!("metadata.{path}")));
     }
     prune_map(schema, object, "", true, &mut unknown);
-    unknown
+    Ok(unknown)
 }
 
 fn prune_value(schema: &Value, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
