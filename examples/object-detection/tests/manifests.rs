@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hanse_cluster::{KindPolicy, Manifest, Object};
 
 fn manifest() -> Manifest {
-    let text = include_str!("../manifests/object-detection.yaml");
+    let text = include_str!("../catalogue/object-detection/manifest.yaml");
     Manifest::parse(text, &KindPolicy::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
