@@ -194,8 +194,20 @@ impl Ports {
         }
     }
 
+    /// Below the range from which Linux takes ports of outgoing connections, one of which would else have it by the time
+    /// the agent listens.
     fn any(&mut self) -> anyhow::Result<SocketAddr> {
-        self.take(0).context("there is no free loopback port")
+        const PORTS: std::ops::Range<u16> = 12_000..32_000;
+        for _ in 0..1_000 {
+            if let Ok(address) = self.take(rand::random_range(PORTS)) {
+                return Ok(address);
+            }
+        }
+        bail!(
+            "there is no free loopback port between {} and {}",
+            PORTS.start,
+            PORTS.end
+        )
     }
 
     fn take(&mut self, port: u16) -> std::io::Result<SocketAddr> {
