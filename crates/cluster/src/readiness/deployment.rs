@@ -109,7 +109,7 @@ pub(super) fn refused(said: &str, patience: &Patience) -> Cause {
     )
 }
 
-/// The pods of the Deployment's current ReplicaSet; of all its ReplicaSets while the current one cannot be told.
+/// The pods of the Deployment's current ReplicaSet; of all its ReplicaSets where the Deployment names no revision.
 /// Pods that are ending are left out: what happens to them says nothing about the roll-out.
 pub(crate) fn pods_of_deployment<'a>(
     deployment: &Deployment,
@@ -125,7 +125,9 @@ pub(crate) fn pods_of_deployment<'a>(
     let is_current = |rs: &&&ReplicaSet| current.is_some() && revision(rs.metadata.annotations.as_ref()) == current;
     let uid = |rs: &&ReplicaSet| rs.metadata.uid.clone();
     let mut uids: BTreeSet<String> = own.iter().filter(is_current).filter_map(uid).collect();
-    if uids.is_empty() {
+    // A revision without its ReplicaSet is a watch that lags behind: nothing is known of its pods yet, and those of other
+    // versions are no verdict on it.
+    if uids.is_empty() && current.is_none() {
         uids = own.iter().filter_map(uid).collect();
     }
     pods.filter(|pod| pod.metadata.deletion_timestamp.is_none())
