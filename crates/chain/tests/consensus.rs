@@ -6,11 +6,10 @@ mod counter;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::Bytes;
-use counter::{
-    ALL_FOUR, Member, PARAMETERS, all_reach, assert_same_chain, eventually, free_address, league, start_all, stop_all,
-};
+use counter::{ALL_FOUR, Member, PARAMETERS, all_reach, assert_same_chain, eventually, league, start_all, stop_all};
 use hanse_chain::consensus::ConsensusStartError;
 use hanse_chain::genesis::ConsensusParameters;
+use hanse_ports::free_address;
 
 fn transaction(number: u64) -> Bytes {
     number.to_be_bytes().to_vec().into()
@@ -183,7 +182,7 @@ async fn a_second_node_with_the_same_key_is_refused_and_told_why() {
     let mut members = league(4, PARAMETERS, ALL_FOUR);
     members[0].start().await;
     let second = Member {
-        listen: free_address(),
+        listen: free_address().unwrap(),
         key: members[0].key.clone(),
         ..league(4, PARAMETERS, ALL_FOUR).remove(0)
     };

@@ -13,7 +13,8 @@ use hanse_chain::genesis::{ConsensusParameters, Genesis};
 use hanse_chain::key::ValidatorKey;
 use hanse_chain::node::Node;
 use hanse_contracts::{Consortium, IConsortium, genesis_addresses};
-use processes::{Settings, free_address, prepare};
+use hanse_ports::free_address;
+use processes::{Settings, prepare};
 use support::key;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -82,7 +83,7 @@ async fn a_member_is_admitted_validates_and_another_moves_to_a_new_address() {
     // Four members vote a fifth in; more than two thirds are three of them.
     let newcomer = Settings {
         folder: folder.path().join("newcomer"),
-        listen: free_address(),
+        listen: free_address().unwrap(),
     };
     std::fs::create_dir(&newcomer.folder).unwrap();
     std::fs::copy(
@@ -118,7 +119,7 @@ async fn a_member_is_admitted_validates_and_another_moves_to_a_new_address() {
     assert!(nodes[4].status().is_validator);
 
     // A member that moves says so first, then listens elsewhere. The four others decide meanwhile.
-    let moved = free_address();
+    let moved = free_address().unwrap();
     let own = consortium(&nodes[1], 1)
         .member(key(1).address())
         .call()

@@ -201,9 +201,7 @@ fn league_requirements() -> Value {
 fn a_subscriber_that_is_away_and_an_agent_that_is_killed_lose_no_event() {
     let mut league = League::start(2);
     // A port that nobody listens on yet.
-    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
+    let address = hanse_ports::free_address().unwrap();
     let body = json!({ "event_name": "*", "callback_url": format!("http://{address}/hook") });
     let (status, subscription) = league.post(0, "/api/v1/subscriptions", &body);
     assert_eq!(status, 201, "{subscription}");

@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{HashSet, VecDeque};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use hanse_chain::application::{Application, Decided, Halt, HeightRules, InvalidB
 use hanse_chain::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus};
 use hanse_chain::genesis::ConsensusParameters;
 use hanse_chain::key::ValidatorKey;
+use hanse_ports::free_address;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
@@ -307,16 +308,13 @@ impl Member {
     }
 }
 
-/// A port that was free a moment ago. Validators must know each other's ports before they start.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// Who validates a height, by index.
 pub type Schedule = fn(u64) -> Vec<usize>;
 
 pub fn league(size: usize, parameters: ConsensusParameters, schedule: Schedule) -> Vec<Member> {
-    let identities: Vec<_> = (0..size).map(|_| (ValidatorKey::generate(), free_address())).collect();
+    let identities: Vec<_> = (0..size)
+        .map(|_| (ValidatorKey::generate(), free_address().unwrap()))
+        .collect();
     let validators: Vec<_> = identities
         .iter()
         .enumerate()

@@ -4,7 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::{BufRead, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use alloy::primitives::B256;
 use hanse_chain::genesis::Genesis;
 use hanse_chain::key::ValidatorKey;
 use hanse_chain::node::{Node, NodeConfig};
+use hanse_ports::free_address;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -39,11 +40,6 @@ impl Settings {
     }
 }
 
-/// A port that was free a moment ago: validators must know each other's ports before they start.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// Folders, keys and a genesis document for as many nodes as it has members.
 pub fn prepare(mut genesis: Genesis, folder: &Path) -> Vec<Settings> {
     let mut settings = Vec::new();
@@ -51,7 +47,7 @@ pub fn prepare(mut genesis: Genesis, folder: &Path) -> Vec<Settings> {
         let folder = folder.join(&member.name);
         std::fs::create_dir_all(&folder).unwrap();
         let key = ValidatorKey::load_or_generate(&folder.join("validator.key")).unwrap();
-        let listen = free_address();
+        let listen = free_address().unwrap();
         member.validator_key = B256::from(key.public_key());
         member.consensus_address = format!("/ip4/127.0.0.1/tcp/{}", listen.port());
         settings.push(Settings { folder, listen });

@@ -11,6 +11,7 @@ use hanse_agreement::Price;
 use hanse_agreement::policy::PriceList;
 use hanse_chain::genesis::{ConsensusParameters, Genesis, MemberInfo};
 use hanse_orchestrator::Bidding;
+use hanse_ports::free_address;
 
 use crate::config::{ApiConfig, ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger, LedgerConfig};
 use crate::keys::DomainKeys;
@@ -78,7 +79,6 @@ impl Folder {
         let path = &std::path::absolute(path)?;
         std::fs::create_dir_all(path).with_context(|| format!("could not create {}", path.display()))?;
         let network: u8 = rand::random_range(16..=250);
-        let mut ports = Ports::new(plan.first_api_port);
         let mut members = Vec::new();
         let mut balances = BTreeMap::new();
         let mut configs = Vec::new();
@@ -88,8 +88,8 @@ impl Folder {
                 .map_or_else(|| format!("domain-{}", index + 1), |name| (*name).to_owned());
             let folder = path.join(&name);
             let keys = DomainKeys::load_or_generate(&folder)?;
-            let api = ports.api(index)?;
-            let consensus = ports.any()?;
+            let api = api_address(plan.first_api_port, index)?;
+            let consensus = free_address()?;
             let account = keys.ledger.address();
             members.push(MemberInfo {
                 account,
@@ -112,13 +112,13 @@ impl Folder {
                     embedded: Some(EmbeddedLedger {
                         genesis: "../genesis.json".into(),
                         consensus_listen: consensus,
-                        rpc_listen: ports.any()?,
+                        rpc_listen: free_address()?,
                     }),
                     ..LedgerConfig::default()
                 },
                 cluster: ClusterConfig {
                     development: Some(DevelopmentCluster {
-                        listen: ports.any()?,
+                        listen: free_address()?,
                         pod_range: format!("127.{network}.{}.0/24", subnet + 1),
                         service_range: format!("127.{network}.{}.0/24", subnet + 2),
                         load_balancer_range: format!("127.{network}.{}.0/24", subnet + 3),
@@ -166,56 +166,29 @@ fn order_of(config: &Path) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Free loopback ports. Each is held until all are found, so that none is given twice.
-struct Ports {
-    first_api: Option<u16>,
-    held: Vec<TcpListener>,
-}
-
-impl Ports {
-    fn new(first_api: Option<u16>) -> Self {
-        Self {
-            first_api,
-            held: Vec::new(),
-        }
-    }
-
-    fn api(&mut self, index: usize) -> anyhow::Result<SocketAddr> {
-        let Some(first) = self.first_api.filter(|port| *port != 0) else {
-            return self.any();
-        };
-        let port = first + u16::try_from(index)?;
-        match self.take(port) {
-            Ok(address) => Ok(address),
-            Err(error) => bail!(
-                "port {port} for the REST API of domain {} can't be used: {error}; stop what uses it, or choose others with --api-port",
+/// Where the domain of this index serves its REST API: counted up from the port that was asked for, if one was.
+fn api_address(first: Option<u16>, index: usize) -> anyhow::Result<SocketAddr> {
+    let Some(first) = first.filter(|port| *port != 0) else {
+        return Ok(free_address()?);
+    };
+    let address = u16::try_from(index)
+        .ok()
+        .and_then(|index| first.checked_add(index))
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .with_context(|| {
+            format!(
+                "--api-port {first} leaves no port for domain {}; choose a lower one",
                 index + 1
-            ),
-        }
-    }
-
-    /// Below the range from which Linux takes ports of outgoing connections, one of which would else have it by the time
-    /// the agent listens.
-    fn any(&mut self) -> anyhow::Result<SocketAddr> {
-        const PORTS: std::ops::Range<u16> = 12_000..32_000;
-        for _ in 0..1_000 {
-            if let Ok(address) = self.take(rand::random_range(PORTS)) {
-                return Ok(address);
-            }
-        }
+            )
+        })?;
+    if let Err(error) = TcpListener::bind(address) {
         bail!(
-            "there is no free loopback port between {} and {}",
-            PORTS.start,
-            PORTS.end
-        )
+            "port {} for the REST API of domain {} can't be used: {error}; stop what uses it, or choose others with --api-port",
+            address.port(),
+            index + 1
+        );
     }
-
-    fn take(&mut self, port: u16) -> std::io::Result<SocketAddr> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-        let address = listener.local_addr()?;
-        self.held.push(listener);
-        Ok(address)
-    }
+    Ok(address)
 }
 
 /// Domains further down the list are dearer, so that a choice has something to choose.

@@ -65,7 +65,8 @@ impl Anvil {
     /// With these arguments, on a free port.
     pub async fn start(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let (child, port) = spawn(0, &arguments).await;
+        let port = hanse_ports::free_address().expect("a port").port();
+        let (child, port) = spawn(port, &arguments).await;
         Self { child, port, arguments }
     }
 

@@ -28,9 +28,7 @@ async fn mistakes_are_named() {
     assert!(refused(config, 0).await.to_string().contains("use http"));
 
     // A port that nobody listens on.
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = unused.local_addr().expect("an address").port();
-    drop(unused);
+    let port = hanse_ports::free_address().expect("a port").port();
     for scheme in ["ws", "http"] {
         let mut config = good.clone();
         config.urls = vec![format!("{scheme}://127.0.0.1:{port}").parse().expect("a URL")];

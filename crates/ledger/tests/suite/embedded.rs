@@ -1,7 +1,6 @@
 //! The embedded ledger as counterpart: whole nodes with consensus between them, reached over JSON-RPC like any other
 //! chain.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use alloy::primitives::{B256, keccak256};
@@ -10,6 +9,7 @@ use hanse_chain::key::ValidatorKey;
 use hanse_chain::node::{Node, NodeConfig};
 use hanse_contracts::genesis_addresses;
 use hanse_ledger::{Addresses, PrivateKeySigner};
+use hanse_ports::free_address;
 use tempfile::TempDir;
 use url::Url;
 
@@ -27,11 +27,7 @@ impl Embedded {
         let folder = TempDir::new().expect("a folder");
         let members: Vec<_> = (0..4).map(test_key).collect();
         let keys: Vec<_> = (0..members.len()).map(|_| ValidatorKey::generate()).collect();
-        let listen: Vec<_> = keys
-            .iter()
-            .map(|_| TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()))
-            .map(|address| address.expect("a free port"))
-            .collect();
+        let listen: Vec<_> = keys.iter().map(|_| free_address().expect("a free port")).collect();
         let genesis = Genesis {
             chain_id: 4711,
             timestamp: unix_now() - 1,
