@@ -7,7 +7,7 @@
 //!
 //! With fewer than four members no failure is tolerated: with two or three, all must be up.
 //!
-//! **What the caller must do.** Give each domain one [`node::Node`] with a [`key::ValidatorKey`] of its own and a data folder of
+//! **What the caller must do.** Give each domain one [`node::Node`] with a [`keyring::KeyRing`] of its own and a data folder of
 //! its own, all with the same [`genesis::Genesis`]. Keep JSON-RPC on loopback or behind something that authenticates. Watch
 //! [`ConsensusStatus::halted`](consensus::ConsensusStatus): a node halts when going on would be wrong, and says what to do. A
 //! mempool is not on disk: whoever sees no receipt sends again.
@@ -21,6 +21,7 @@ pub mod consensus;
 pub mod execution;
 pub mod genesis;
 pub mod key;
+pub mod keyring;
 pub mod ledger;
 pub mod mempool;
 pub mod node;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use alloy::primitives::B256;
 use tokio::sync::watch;
 
-use crate::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus};
+use crate::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus, Wishes};
 use crate::genesis::Genesis;
-use crate::key::ValidatorKey;
+use crate::keyring::KeyRing;
 use crate::ledger::Ledger;
 use crate::rpc::{self, NodeInfo, RpcHandle, RpcStartError};
 use crate::store::{OpenError, StoreError};
@@ -31,16 +31,16 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// What all nodes of the ledger start from.
     pub genesis: Genesis,
-    /// The key with which it validates. A node whose key belongs to no member follows the chain without a vote.
-    pub key: ValidatorKey,
+    /// The keys with which it validates: the one that the Consortium contract names. A node none of whose keys belongs to a
+    /// member follows the chain without a vote.
+    pub keys: KeyRing,
     /// Where it takes consensus connections. The member's consensus address in the Consortium contract must lead here.
     pub consensus_listen: SocketAddr,
     /// Where it serves JSON-RPC over HTTP and WebSocket; port 0 takes any free one. There is no authentication: keep it on
     /// loopback.
     pub rpc_listen: SocketAddr,
-    /// Multiaddrs, each with a `/p2p/` peer id, of nodes beside the members that may connect: those that catch up before
-    /// they are admitted.
-    pub additional_peers: Vec<String>,
+    /// Multiaddrs, each with a `/p2p/` peer id, of members from whom to catch up as long as it is no member itself.
+    pub bootstrap: Vec<String>,
 }
 
 /// Why a node did not start. Each message says what to do.
@@ -58,9 +58,9 @@ pub enum StartError {
     /// The store broke right after it was opened.
     #[error(transparent)]
     Read(#[from] StoreError),
-    /// An additional peer can't be dialed.
-    #[error("additional peer {address:?}: {reason}; it must look like /ip4/192.0.2.1/tcp/26656/p2p/<peer id>")]
-    AdditionalPeer {
+    /// A bootstrap peer can't be dialed.
+    #[error("bootstrap peer {address:?}: {reason}; it must look like /ip4/192.0.2.1/tcp/26656/p2p/<peer id>")]
+    BootstrapPeer {
         /// What was given.
         address: String,
         /// What is wrong with it.
@@ -74,6 +74,7 @@ pub struct Node {
     ledger: Arc<Ledger>,
     consensus: Consensus,
     rpc: RpcHandle,
+    wishes: watch::Sender<Wishes>,
 }
 
 impl Node {
@@ -82,8 +83,8 @@ impl Node {
     /// # Errors
     /// See [`StartError`]. Nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let additional_peers = config
-            .additional_peers
+        let bootstrap = config
+            .bootstrap
             .iter()
             .map(|address| parse_peer(address))
             .collect::<Result<_, _>>()?;
@@ -91,16 +92,23 @@ impl Node {
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(&data_dir, &genesis))
             .await
             .expect("opening a ledger returns its errors")?;
+        let wishes = watch::Sender::default();
         let consensus = ConsensusConfig {
             ledger: genesis_hash(&ledger)?,
-            key: config.key,
+            keys: config.keys,
             listen: config.consensus_listen,
             folder: config.data_dir.join(CONSENSUS_FOLDER),
-            additional_peers,
+            bootstrap,
+            wishes: wishes.subscribe(),
         };
         let consensus = Consensus::start(consensus, ledger.clone()).await?;
         match rpc::serve(ledger.clone(), config.rpc_listen, node_info(consensus.status())).await {
-            Ok(rpc) => Ok(Self { ledger, consensus, rpc }),
+            Ok(rpc) => Ok(Self {
+                ledger,
+                consensus,
+                rpc,
+                wishes,
+            }),
             Err(error) => {
                 consensus.shutdown().await;
                 Err(error.into())
@@ -126,6 +134,11 @@ impl Node {
     /// How the node stands, to wait for changes.
     pub fn watch_status(&self) -> watch::Receiver<ConsensusStatus> {
         self.consensus.status()
+    }
+
+    /// What the operator may change while the node runs: who may catch up from it, and which key comes next.
+    pub fn wishes(&self) -> watch::Sender<Wishes> {
+        self.wishes.clone()
     }
 
     /// Stops taking requests, then consensus, then the rest. When it returns, ports and store are free.
@@ -159,7 +172,7 @@ fn genesis_hash(ledger: &Ledger) -> Result<B256, StoreError> {
 }
 
 fn parse_peer(address: &str) -> Result<libp2p::Multiaddr, StartError> {
-    let error = |reason: String| StartError::AdditionalPeer {
+    let error = |reason: String| StartError::BootstrapPeer {
         address: address.into(),
         reason,
     };

@@ -261,9 +261,9 @@ async fn what_keeps_a_node_from_starting_is_named_with_what_to_do() {
     assert!(error.to_string().contains("another ledger"), "{error}");
 
     let mut lost = settings[0].config();
-    lost.additional_peers = vec!["/ip4/127.0.0.1/tcp/1".into()];
+    lost.bootstrap = vec!["/ip4/127.0.0.1/tcp/1".into()];
     let error = Node::start(lost).await.unwrap_err();
-    assert!(matches!(error, StartError::AdditionalPeer { .. }), "{error}");
+    assert!(matches!(error, StartError::BootstrapPeer { .. }), "{error}");
 
     // None of this has left a lock or a port behind.
     Node::start(settings[0].config()).await.unwrap().shutdown().await;

@@ -55,7 +55,7 @@ impl Agent {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("could not create the data folder {}", config.data_dir.display()))?;
-        let keys = DomainKeys::load_or_generate(&config.data_dir)?;
+        let keys = DomainKeys::load(config)?;
         // First, because whoever is told of a port that is taken should be told before anything else runs.
         let listener = TcpListener::bind(config.api.listen).await.with_context(|| {
             format!(
@@ -135,10 +135,10 @@ async fn start_node(config: &Config, embedded: &EmbeddedLedger, keys: &DomainKey
     let node = Node::start(NodeConfig {
         data_dir: config.data_dir.join("ledger"),
         genesis,
-        key: keys.validator.clone(),
+        keys: keys.validator.clone(),
         consensus_listen: embedded.consensus_listen,
         rpc_listen: embedded.rpc_listen,
-        additional_peers: Vec::new(),
+        bootstrap: Vec::new(),
     });
     node.await.context("the ledger node did not start")
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::agent;
 use crate::cli::ConfigArguments;
 use crate::config::Config;
+use crate::keys::DomainKeys;
 use crate::output::{self, Format};
 
 #[derive(Serialize)]
@@ -22,6 +23,10 @@ pub async fn run(arguments: &ConfigArguments, format: Format) -> anyhow::Result<
     let config = arguments.load()?.config;
     let mut findings = vec![finding("configuration", Ok(format!("domain {}", config.domain)))];
     findings.push(finding("data folder", data_folder(&config)));
+    findings.push(finding(
+        "keys",
+        DomainKeys::load(&config).map(|keys| format!("account {}", keys.ledger.address())),
+    ));
     findings.push(finding("REST API port", port_free(config.api.listen, "api.listen")));
     if let Some(embedded) = &config.ledger.embedded {
         let genesis = agent::load_genesis(&embedded.genesis);

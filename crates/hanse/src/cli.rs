@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::client::Client;
 use crate::config::Layers;
 use crate::output::{self, Format};
-use crate::{agent, bench, check, up};
+use crate::{agent, bench, check, keys, up};
 
 #[derive(Parser)]
 #[command(
@@ -49,6 +49,9 @@ enum Command {
         after_help = "Example: hanse services federate object-detection --scenario component"
     )]
     Services(Services),
+    /// Make and look at a domain's keys.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Look at an agent's configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -221,6 +224,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Status(api) => status(&api).await,
         Command::Services(command) => services(command).await,
+        Command::Keys(command) => keys::run(command),
         Command::Config(ConfigCommand::Show { config, output }) => show_config(&config, output),
         Command::Check { config, output } => check::run(&config, output).await,
         Command::Bench(command) => {

@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use super::assembly::Assembly;
 use super::blocks::BlockPool;
 use super::context::{Height, LedgerContext, ValidatorAddress};
+use super::farewell::Farewell;
 use super::gate::Gate;
+use super::identity::{Alone, Watch};
 use super::pace::{KNOCK_AFTER, Pace, Wake};
 use super::peers::Peers;
 use super::service::Shared;
@@ -41,6 +43,10 @@ pub enum Exit {
     Stalled,
     /// The node must not go on.
     Halted(Halt),
+    /// Another node runs with this node's key; the reason in words.
+    Twin(String),
+    /// The node has to go on with the key of this generation.
+    OtherKey(u32),
 }
 
 impl From<Halt> for Exit {
@@ -82,6 +88,9 @@ pub(super) struct App<'a> {
     /// When to wake the others, unless a proposal is seen first.
     pub(super) knock_at: Option<Instant>,
     unsent: VecDeque<Bytes>,
+    pub(super) farewell: Farewell,
+    pub(super) twin: Watch,
+    pub(super) alone: Alone,
 }
 
 impl<'a> App<'a> {
@@ -105,6 +114,9 @@ impl<'a> App<'a> {
             gate: None,
             knock_at: None,
             unsent: VecDeque::new(),
+            farewell: Farewell::default(),
+            twin: Watch::new(Instant::now()),
+            alone: Alone::default(),
             shared,
             channels,
             blocks,
@@ -150,6 +162,11 @@ impl<'a> App<'a> {
                 Ok(()) = waiting.changed() => Ok(()),
                 () = sleep_until(timer.into()) => self.on_timer().await,
                 _ = gate_tick.tick(), if self.gate.is_some() => self.try_gate().await,
+                answer = self.twin.answered() => self.on_answer(answer),
+                Ok(()) = self.shared.wishes.changed() => {
+                    self.update_peers().await;
+                    Ok(())
+                }
                 _ = second.tick() => self.on_second().await,
             };
             if let Err(exit) = result {
@@ -298,14 +315,18 @@ impl<'a> App<'a> {
     }
 
     async fn try_gate(&mut self) -> Result<(), Exit> {
+        self.look_for_twin();
         let connected = self.connected().await;
         let quorum_of_others = self.set.quorum() - usize::from(self.set.contains(&self.me));
         let Some(mut waiting) = self.gate.take() else {
             return Ok(());
         };
+        let now = Instant::now();
+        let alone_with_key = !self.set.contains(&self.me) || self.twin.passes(now);
         if waiting
             .gate
-            .pass(Instant::now(), connected, self.peers.validators(), quorum_of_others)
+            .pass(now, connected, self.peers.validators(), quorum_of_others)
+            && alone_with_key
         {
             self.report(Some(connected));
             let _ = waiting.reply.send((self.next_height(), self.height_params()));
@@ -327,6 +348,10 @@ impl<'a> App<'a> {
     async fn on_second(&mut self) -> Result<(), Exit> {
         let connected = self.connected().await;
         self.report(Some(connected));
+        let over = self.farewell.over(Instant::now());
+        self.drop_peers(over).await;
+        self.look_for_twin();
+        self.try_offered_key(connected)?;
         let quorum = self.shared.status.borrow().has_quorum();
         let heartbeat = self.heartbeat();
         if self
@@ -356,6 +381,7 @@ impl<'a> App<'a> {
                 is_validator,
                 engine_restarts: status.engine_restarts,
                 halted: None,
+                duplicate_key: false,
             };
             let changed = *status != next;
             *status = next;

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use alloy::primitives::Bytes;
+use libp2p::Multiaddr;
 use malachitebft_app_channel::app::engine::host::{Next, SyncedValueOutcome};
 use malachitebft_app_channel::app::types::MisbehaviorEvidence;
 use malachitebft_app_channel::{NetworkRequest, Reply};
@@ -61,25 +62,45 @@ impl App<'_> {
             self.set = ValidatorSet::from_rules(&rules)?;
             self.rules = rules;
             self.update_peers().await;
+            self.follow_rotation()?;
         }
         self.report(None);
         Ok(())
     }
 
-    /// Tells the engine's network about validators that came, went or moved.
-    async fn update_peers(&mut self) {
+    /// Tells the engine's network about validators that came, went or moved, and about guests.
+    pub(super) async fn update_peers(&mut self) {
         let own = self.shared.settings.key.public_key();
-        let next = Peers::new(&self.rules, &own, &self.shared.additional_peers);
+        let guests = self.shared.wishes.borrow_and_update().guests.clone();
+        let next = Peers::new(&self.rules, &own, &self.shared.bootstrap, &guests);
         let (add, remove) = self.peers.changes_to(&next);
-        for address in remove {
-            let result = NetworkRequest::remove_persistent_peer(&self.channels.net_requests, address.clone()).await;
-            tracing::info!(%address, ?result, "a validator left or moved");
-        }
+        let (add, remove) = self.farewell.part(Instant::now(), &next, add, remove);
+        self.drop_peers(remove).await;
         for address in add {
             let result = NetworkRequest::add_persistent_peer(&self.channels.net_requests, address.clone()).await;
-            tracing::info!(%address, ?result, "a validator joined or moved");
+            tracing::info!(%address, ?result, "a peer came or moved");
         }
         self.peers = next;
+    }
+
+    pub(super) async fn drop_peers(&self, addresses: Vec<Multiaddr>) {
+        for address in addresses {
+            let result = NetworkRequest::remove_persistent_peer(&self.channels.net_requests, address.clone()).await;
+            tracing::info!(%address, ?result, "a peer left or moved");
+        }
+    }
+
+    /// A rotation has put another of this domain's keys among the validators: the node goes on with that.
+    pub(super) fn follow_rotation(&self) -> Result<(), Exit> {
+        match self.shared.keys.among(&self.rules) {
+            Some(generation) if !self.is_my_key(generation) => Err(Exit::OtherKey(generation)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn is_my_key(&self, generation: u32) -> bool {
+        let key = self.shared.keys.generation(generation);
+        key.public_key() == self.shared.settings.key.public_key()
     }
 
     /// Holds the start of the next height back until there is a reason for it; see [`super::pace`].
@@ -107,7 +128,7 @@ impl App<'_> {
     async fn report_conflicts(&mut self, evidence: &MisbehaviorEvidence<LedgerContext>) -> Result<(), Exit> {
         for (signer, conflict) in Conflict::in_evidence(evidence) {
             if signer == self.me {
-                return Err(Halt(TWIN.into()).into());
+                return Err(Exit::Twin(TWIN.into()));
             }
             tracing::warn!(validator = %signer, "a validator signed two different things for one height and round");
             self.publish(Part::Conflict(conflict)).await?;

@@ -48,12 +48,19 @@ pub struct EngineSettings {
     pub listen: SocketAddr,
     /// The write-ahead log.
     pub wal: PathBuf,
+    /// Tells this running node from any other with the same key.
+    pub instance: u64,
 }
 
 impl EngineSettings {
     /// The address under which this node votes.
     pub fn address(&self) -> ValidatorAddress {
         ValidatorAddress::of_key(&self.key.public_key())
+    }
+
+    /// What the node calls itself to those who connect.
+    pub fn name(&self) -> String {
+        format!("{}-{:016x}", self.address(), self.instance)
     }
 
     fn config(&self, peers: &Peers) -> Config {
@@ -86,7 +93,7 @@ impl EngineSettings {
             ..Default::default()
         };
         Config {
-            moniker: self.address().to_string(),
+            moniker: self.name(),
             consensus: ConsensusConfig {
                 p2p,
                 value_payload: ValuePayload::ProposalAndParts,

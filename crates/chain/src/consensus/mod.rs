@@ -26,7 +26,9 @@ mod conflict;
 mod context;
 mod decisions;
 mod engine;
+mod farewell;
 mod gate;
+mod identity;
 mod pace;
 mod peers;
 mod proposals;
@@ -40,5 +42,5 @@ mod value;
 mod vote;
 mod watchdog;
 
-pub use service::{Consensus, ConsensusConfig, ConsensusStartError};
+pub use service::{Consensus, ConsensusConfig, ConsensusStartError, Wishes};
 pub use status::ConsensusStatus;

@@ -49,6 +49,12 @@ pub fn dial_address(validator: &Validator) -> Result<Multiaddr, BadAddress> {
     Ok(address.with(Protocol::P2p(peer_id(&validator.key)?)))
 }
 
+/// Where the consortium says that the validator with this key is, if it is one and can be dialed.
+pub fn registered_address(rules: &HeightRules, key: &[u8; 32]) -> Option<Multiaddr> {
+    let own = rules.validators.iter().find(|validator| validator.key == *key)?;
+    transport_address(&own.consensus_address).ok()
+}
+
 /// Parses a consensus address and drops a peer id at its end.
 pub fn transport_address(address: &str) -> Result<Multiaddr, BadAddress> {
     let mut parsed: Multiaddr = address.parse().map_err(|source| BadAddress::Syntax {
@@ -69,6 +75,11 @@ pub fn transport_address(address: &str) -> Result<Multiaddr, BadAddress> {
     Ok(parsed)
 }
 
+/// The bare identity: lets a node in that can't or shall not be dialed.
+fn identity(peer: PeerId) -> Multiaddr {
+    Multiaddr::empty().with(Protocol::P2p(peer))
+}
+
 /// The peers of one height.
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
@@ -77,13 +88,14 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// The validators other than `own_key` and the `additional` addresses. An address that can't be dialed is skipped with a
-    /// warning: its owner may still dial this node.
-    pub fn new(rules: &HeightRules, own_key: &[u8; 32], additional: &[Multiaddr]) -> Self {
-        let mut peers = Self {
-            addresses: additional.iter().cloned().collect(),
-            ..Self::default()
-        };
+    /// The validators other than `own_key`; while that belongs to none, the `bootstrap` addresses; and the `guests`, who may
+    /// connect but are not dialed. An address that can't be dialed is skipped with a warning: its owner may still dial this
+    /// node.
+    pub fn new(rules: &HeightRules, own_key: &[u8; 32], bootstrap: &[Multiaddr], guests: &[PeerId]) -> Self {
+        let mut peers = Self::default();
+        if rules.validators.iter().all(|validator| validator.key != *own_key) {
+            peers.addresses.extend(bootstrap.iter().cloned());
+        }
         for validator in rules.validators.iter().filter(|validator| validator.key != *own_key) {
             let Ok(id) = peer_id(&validator.key) else { continue };
             peers.by_peer.insert(id, ValidatorAddress::of_key(&validator.key));
@@ -93,10 +105,12 @@ impl Peers {
                 }
                 Err(error) => {
                     tracing::warn!(account = %validator.account, %error, "a validator's consensus address can't be dialed");
-                    // The bare identity lets its node in.
-                    peers.addresses.insert(Multiaddr::empty().with(Protocol::P2p(id)));
+                    peers.addresses.insert(identity(id));
                 }
             }
+        }
+        for guest in guests.iter().filter(|guest| !peers.by_peer.contains_key(guest)) {
+            peers.addresses.insert(identity(*guest));
         }
         peers
     }

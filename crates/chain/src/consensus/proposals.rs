@@ -141,7 +141,7 @@ impl App<'_> {
                 let settings = &self.shared.settings;
                 let (key, verifier) = (settings.key.signing_key().public_key(), Verifier::new(settings.ledger));
                 if conflict.proves_twin(&key, &verifier) {
-                    return Err(Halt(TWIN.into()).into());
+                    return Err(Exit::Twin(TWIN.into()));
                 }
                 Ok(None)
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{B256, Bytes};
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, PeerId};
 use malachitebft_app_channel::Channels;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,6 +24,7 @@ use super::validators::ValidatorSet;
 use super::watchdog::Watchdog;
 use crate::application::{Application, Halt, HeightRules};
 use crate::key::ValidatorKey;
+use crate::keyring::KeyRing;
 
 /// Messages of gossiped transactions that wait for the mempool.
 const INCOMING: usize = 64;
@@ -39,15 +40,26 @@ const RELEASE_DEADLINE: Duration = Duration::from_secs(10);
 pub struct ConsensusConfig {
     /// Hash of the genesis block.
     pub ledger: B256,
-    /// This validator's key.
-    pub key: ValidatorKey,
+    /// This validator's keys.
+    pub keys: KeyRing,
     /// Where to take connections of other validators.
     pub listen: SocketAddr,
     /// Folder of the write-ahead log.
     pub folder: PathBuf,
-    /// Peers beside the validators (multiaddrs that end in `/p2p/<peer id>`): nodes that are to become validators and
-    /// catch up before.
-    pub additional_peers: Vec<Multiaddr>,
+    /// Whom to catch up from (multiaddrs that end in `/p2p/<peer id>`) while this node is no validator.
+    pub bootstrap: Vec<Multiaddr>,
+    /// What changes while it runs.
+    pub wishes: watch::Receiver<Wishes>,
+}
+
+/// What the operator of a running node may change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Nodes beside the validators that may connect, to catch up before they are admitted.
+    pub guests: Vec<PeerId>,
+    /// The generation of the key that a rotation under way will put in the place of the present one. A node that its peers
+    /// turn away under the present key tries this one: the rotation may have been decided without it.
+    pub offered_key: Option<u32>,
 }
 
 /// Why consensus did not start.
@@ -81,7 +93,9 @@ pub enum ConsensusStartError {
 pub(super) struct Shared {
     pub(super) application: Arc<dyn Application>,
     pub(super) settings: EngineSettings,
-    pub(super) additional_peers: Vec<Multiaddr>,
+    pub(super) keys: KeyRing,
+    pub(super) bootstrap: Vec<Multiaddr>,
+    pub(super) wishes: watch::Receiver<Wishes>,
     pub(super) status: watch::Sender<ConsensusStatus>,
     pub(super) outgoing: Option<mpsc::Receiver<Bytes>>,
     pub(super) incoming: mpsc::Sender<Vec<Bytes>>,
@@ -107,13 +121,15 @@ impl Consensus {
     ) -> Result<Self, ConsensusStartError> {
         let (tip, rules) = blocking(&application, |app| app.rules().map(|rules| (app.tip(), rules))).await??;
         let set = ValidatorSet::from_rules(&rules)?;
-        refuse_twin(&rules, &config.key).await?;
+        let key = config.keys.generation(config.keys.among(&rules).unwrap_or(0));
+        refuse_twin(&rules, &key).await?;
         check_port(config.listen)?;
         let settings = EngineSettings {
             ledger: config.ledger,
-            key: config.key,
+            key,
             listen: config.listen,
             wal: config.folder.join("consensus.wal"),
+            instance: rand::random(),
         };
         let (status, watch) = watch::channel(ConsensusStatus {
             height: tip.height,
@@ -125,13 +141,16 @@ impl Consensus {
             is_validator: set.contains(&settings.address()),
             engine_restarts: 0,
             halted: None,
+            duplicate_key: false,
         });
         let (incoming, received) = mpsc::channel(INCOMING);
         tokio::spawn(hand_over(received, application.clone()));
         let shared = Shared {
             outgoing: application.outgoing_transactions(),
             watchdog: Watchdog::new(tip.height, Instant::now()),
-            additional_peers: config.additional_peers,
+            bootstrap: config.bootstrap,
+            wishes: config.wishes,
+            keys: config.keys,
             application,
             settings,
             status,
@@ -176,7 +195,8 @@ async fn start_engine(shared: &Shared) -> Result<Running, String> {
         .await
         .and_then(|rules| rules);
     let rules = rules.map_err(|halt| halt.0)?;
-    let peers = Peers::new(&rules, &shared.settings.key.public_key(), &shared.additional_peers);
+    let guests = shared.wishes.borrow().guests.clone();
+    let peers = Peers::new(&rules, &shared.settings.key.public_key(), &shared.bootstrap, &guests);
     let blocks = BlockPool::default();
     let (engine, channels) = Engine::start(&shared.settings, &peers, blocks.clone()).await?;
     Ok((engine, channels, blocks, peers))
@@ -204,10 +224,13 @@ async fn supervise(mut shared: Shared, first: Running, stop: CancellationToken) 
         released(&shared.settings).await;
         match exit {
             Exit::Shutdown => return,
-            Exit::Halted(halt) => {
-                tracing::error!(%halt, "consensus halted");
-                shared.status.send_modify(|status| status.halted = Some(halt.0));
-                return;
+            Exit::Halted(halt) => return halted(&shared, halt.0, false),
+            Exit::Twin(reason) => return halted(&shared, reason, true),
+            Exit::OtherKey(generation) => {
+                shared.settings.key = shared.keys.generation(generation);
+                tracing::info!(generation, key = ?shared.settings.key, "going on with another validator key");
+                running = restart(&shared, &stop).await;
+                continue;
             }
             Exit::EngineDied => tracing::warn!("the consensus engine died; restarting it"),
             Exit::Stalled => {
@@ -217,6 +240,14 @@ async fn supervise(mut shared: Shared, first: Running, stop: CancellationToken) 
         shared.status.send_modify(|status| status.engine_restarts += 1);
         running = restart(&shared, &stop).await;
     }
+}
+
+fn halted(shared: &Shared, reason: String, duplicate_key: bool) {
+    tracing::error!(reason, "consensus halted");
+    shared.status.send_modify(|status| {
+        status.halted = Some(reason);
+        status.duplicate_key = duplicate_key;
+    });
 }
 
 async fn restart(shared: &Shared, stop: &CancellationToken) -> Option<Running> {
@@ -246,17 +277,15 @@ async fn hand_over(mut received: mpsc::Receiver<Vec<Bytes>>, application: Arc<dy
 }
 
 async fn refuse_twin(rules: &HeightRules, key: &ValidatorKey) -> Result<(), ConsensusStartError> {
-    let own = key.public_key();
-    let Some(registered) = rules.validators.iter().find(|validator| validator.key == own) else {
+    let Some(address) = peers::registered_address(rules, &key.public_key()) else {
         return Ok(());
     };
-    let Ok(address) = peers::transport_address(&registered.consensus_address) else {
-        return Ok(());
-    };
-    if twin::who_answers(address.clone()).await == peers::peer_id(&own).ok() {
-        return Err(ConsensusStartError::DuplicateKey(address));
+    match twin::who_answers(address.clone()).await {
+        Some(answer) if Some(answer.peer) == peers::peer_id(&key.public_key()).ok() => {
+            Err(ConsensusStartError::DuplicateKey(address))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Waits until port and log are free. The engine closes its log on a thread that it does not wait for, and the operating

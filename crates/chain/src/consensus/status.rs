@@ -25,6 +25,8 @@ pub struct ConsensusStatus {
     pub engine_restarts: u32,
     /// Why the node takes no further part in consensus, if so. Only its operator can change that.
     pub halted: Option<String>,
+    /// Whether it halted because another node runs with its key.
+    pub duplicate_key: bool,
 }
 
 impl ConsensusStatus {

@@ -272,10 +272,11 @@ impl Member {
     pub fn config(&self) -> ConsensusConfig {
         ConsensusConfig {
             ledger: GENESIS,
-            key: self.key.clone(),
+            keys: self.key.clone().into(),
             listen: self.listen,
             folder: self.folder.path().into(),
-            additional_peers: Vec::new(),
+            bootstrap: Vec::new(),
+            wishes: tokio::sync::watch::Sender::default().subscribe(),
         }
     }
 

@@ -32,10 +32,10 @@ impl Settings {
         NodeConfig {
             data_dir: self.folder.clone(),
             genesis: Genesis::load(&self.folder.join("genesis.json")).unwrap(),
-            key: ValidatorKey::load(&self.folder.join("validator.key")).unwrap(),
+            keys: ValidatorKey::load(&self.folder.join("validator.key")).unwrap().into(),
             consensus_listen: self.listen,
             rpc_listen: "127.0.0.1:0".parse().unwrap(),
-            additional_peers: Vec::new(),
+            bootstrap: Vec::new(),
         }
     }
 }

@@ -72,6 +72,8 @@ impl Config {
         from_here(&mut self.data_dir);
         self.catalogue.iter_mut().for_each(from_here);
         self.api.token_file.iter_mut().for_each(from_here);
+        self.keys.seed_file.iter_mut().for_each(from_here);
+        self.keys.passphrase_file.iter_mut().for_each(from_here);
         self.ledger
             .embedded
             .iter_mut()

@@ -20,6 +20,7 @@ pub struct Config {
     pub domain: String,
     /// Folder for keys, the ledger and the agent's store.
     pub data_dir: PathBuf,
+    pub keys: KeysConfig,
     pub ledger: LedgerConfig,
     pub cluster: ClusterConfig,
     pub api: ApiConfig,
@@ -38,6 +39,7 @@ impl Default for Config {
         Self {
             domain: String::new(),
             data_dir: "hanse-data".into(),
+            keys: KeysConfig::default(),
             ledger: LedgerConfig::default(),
             cluster: ClusterConfig::default(),
             api: ApiConfig::default(),
@@ -47,6 +49,18 @@ impl Default for Config {
             check_timeout_seconds: 60,
         }
     }
+}
+
+/// Where the domain's seed is, from which all its keys are derived.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KeysConfig {
+    /// File that holds the seed, for example of a mounted Secret; when absent, `keys/seed` in the data folder, made if it is
+    /// missing.
+    pub seed_file: Option<PathBuf>,
+    /// File that holds the passphrase of an encrypted seed; else `HANSE_PASSPHRASE`, else the terminal is asked. A seed that is
+    /// made in the data folder is encrypted if this is set.
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// Which ledger.

@@ -93,11 +93,11 @@ impl Folder {
             let account = keys.ledger.address();
             members.push(MemberInfo {
                 account,
-                validator_key: keys.validator.public_key().into(),
+                validator_key: keys.validator.generation(0).public_key().into(),
                 sealing_key: keys.sealing.public().into(),
                 name: name.clone(),
                 consensus_address: format!("/ip4/127.0.0.1/tcp/{}", consensus.port()),
-                peer_id: String::new(),
+                peer_id: keys.swarm.to_string(),
                 url: format!("http://{api}"),
             });
             balances.insert(

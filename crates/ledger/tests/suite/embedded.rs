@@ -57,10 +57,10 @@ impl Embedded {
             let config = NodeConfig {
                 data_dir: folder.path().join(index.to_string()),
                 genesis: genesis.clone(),
-                key,
+                keys: key.into(),
                 consensus_listen: listen[index],
                 rpc_listen: "127.0.0.1:0".parse().expect("an address"),
-                additional_peers: Vec::new(),
+                bootstrap: Vec::new(),
             };
             nodes.push(Node::start(config).await.expect("the node starts"));
         }
