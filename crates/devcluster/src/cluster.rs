@@ -183,7 +183,7 @@ impl DevCluster {
             }
         });
         let control = tokio::spawn(controllers::run(server.clone()));
-        let kubeconfig = kubeconfig(addr, server.credentials.admin_token());
+        let kubeconfig = kubeconfig(format!("http://{addr}"), server.credentials.admin_token());
         let client = client(kubeconfig).await?;
         Ok(Self {
             server,
@@ -215,29 +215,20 @@ impl DevCluster {
 
     /// How others reach it, with all rights: keep it to yourself.
     pub fn kubeconfig(&self) -> Kubeconfig {
-        kubeconfig(self.addr, self.server.credentials.admin_token())
+        kubeconfig(format!("http://{}", self.addr), self.server.credentials.admin_token())
     }
 
-    /// Writes the kubeconfig to a file that only its owner may read.
+    /// Writes a kubeconfig to a file that only its owner may read. Here the token is part of the address too, since kubectl
+    /// sends none without TLS.
     ///
     /// # Errors
     /// [`StartError::Kubeconfig`].
     pub fn write_kubeconfig(&self, path: &Path) -> Result<(), StartError> {
-        write_private(path, &self.kubeconfig())
-    }
-
-    /// Writes a kubeconfig for kubectl, which sends no token without TLS: here the token is part of the address. Nothing
-    /// that hands the address on may use this file; programs use [`DevCluster::write_kubeconfig`].
-    ///
-    /// # Errors
-    /// [`StartError::Kubeconfig`].
-    pub fn write_kubectl_config(&self, path: &Path) -> Result<(), StartError> {
-        let mut config = self.kubeconfig();
-        for cluster in config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-            let token = self.server.credentials.admin_token();
-            cluster.server = Some(format!("http://{}/{CARRIER}/{token}", self.addr));
-        }
-        write_private(path, &config)
+        let token = self.server.credentials.admin_token();
+        write_private(
+            path,
+            &kubeconfig(format!("http://{}/{CARRIER}/{token}", self.addr), token),
+        )
     }
 
     /// Forgets the history of changes: watches from before are told `410 Expired`.
@@ -287,7 +278,7 @@ fn write_private(path: &Path, config: &Kubeconfig) -> Result<(), StartError> {
         .map_err(failed)
 }
 
-fn kubeconfig(addr: SocketAddr, token: &str) -> Kubeconfig {
+fn kubeconfig(address: String, token: &str) -> Kubeconfig {
     const NAME: &str = "devcluster";
     Kubeconfig {
         api_version: Some("v1".into()),
@@ -295,7 +286,7 @@ fn kubeconfig(addr: SocketAddr, token: &str) -> Kubeconfig {
         clusters: vec![NamedCluster {
             name: NAME.into(),
             cluster: Some(Cluster {
-                server: Some(format!("http://{addr}")),
+                server: Some(address),
                 ..Cluster::default()
             }),
             ..NamedCluster::default()

@@ -4,7 +4,7 @@ use hanse_agreement::{Account, Agreement, Bid};
 
 use crate::clock::now_ms;
 use crate::error::StepError;
-use crate::model::{Award, ConsumerRecord, LocalService, Parameters, Step, WorkSeen};
+use crate::model::{Award, ConsumerRecord, LocalService, Parameters, Stage, Step, WorkSeen};
 use crate::plan::consumer::Action;
 use crate::provider::shortened;
 use crate::service::Shared;
@@ -104,7 +104,7 @@ impl Shared {
             return Ok(());
         };
         self.update_consumer(id, |record| {
-            record.handed_over = true;
+            record.stage = Stage::HandedOver;
             record
                 .timeline
                 .mark(Step::CheckConnectivityFederatedServiceStart, now_ms());
@@ -115,7 +115,7 @@ impl Shared {
         match self.see_it_work(record, &service, provider).await? {
             Ok(work) => {
                 self.update_consumer(id, move |record| {
-                    record.verified = true;
+                    record.stage = Stage::Verified;
                     record.work = work;
                     record
                         .timeline
@@ -155,22 +155,23 @@ impl Shared {
     }
 
     async fn complete(&self, record: &ConsumerRecord) -> Result<(), StepError> {
-        self.update_consumer(record.id(), |record| record.releasing = true)
+        self.update_consumer(record.id(), |record| record.stage = Stage::Releasing)
             .await?;
         self.settle_own_share(&record.service).await?;
-        self.update_consumer(record.id(), |record| record.completed = true)
+        self.update_consumer(record.id(), |record| record.stage = Stage::Completed)
             .await
     }
 
     /// Own parts first, then traffic: there is never a moment without a working component.
     async fn restore(&self, record: &ConsumerRecord) -> Result<(), StepError> {
         let id = record.id();
-        self.update_consumer(id, |record| record.releasing = false).await?;
+        self.update_consumer(id, |record| record.stage = Stage::Returning)
+            .await?;
         self.settle_own_share(&record.service).await?;
         let service = self.local_service(&record.service)?;
         if service.wanted {
             self.point_traffic(&service, Some(id)).await?;
         }
-        self.update_consumer(id, |record| record.restored = true).await
+        self.update_consumer(id, |record| record.stage = Stage::Restored).await
     }
 }

@@ -99,7 +99,7 @@ impl Shared {
         let given = |scenario| {
             records
                 .iter()
-                .any(|r| r.scenario == scenario && r.releasing && !r.restored)
+                .any(|r| r.scenario == scenario && r.stage.gives_share_away())
         };
         if !service.wanted || given(Scenario::Whole) {
             return self.delete_own(&service, &all).await;

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::clock::now_ms;
 use crate::error::StepError;
-use crate::model::{ConsumerRecord, Outcome, Scenario, Timeline, Want};
+use crate::model::{ConsumerRecord, NewAgreement, Outcome, Scenario, Want};
 use crate::service::{Orchestrator, Shared};
 use crate::{manifests, parts};
 
@@ -210,7 +210,7 @@ impl Shared {
             ..request.requirements.unwrap_or(service.definition.requirements)
         };
         let now = now_ms();
-        Ok(ConsumerRecord {
+        Ok(ConsumerRecord::from(NewAgreement {
             announcement: Announcement {
                 id: fresh_id(),
                 description: format!("{} ({})", service.definition.name, request.scenario),
@@ -231,22 +231,7 @@ impl Shared {
             hours_paid: request.hours_paid,
             retries: request.retries,
             previous: None,
-            next: None,
-            want: Want::Run,
-            chosen_by_hand: None,
-            award: None,
-            sealed_endpoint: None,
-            endpoint: None,
-            handed_over: false,
-            verified: false,
-            check_failed: None,
-            releasing: false,
-            completed: false,
-            restored: false,
-            work: None,
-            timeline: Timeline::default(),
-            outcome: None,
-        })
+        }))
     }
 }
 
@@ -288,24 +273,18 @@ pub(crate) fn successor(record: &ConsumerRecord, outcome: &Outcome, now_ms: u64)
         ..old.clone()
     };
     Some(ConsumerRecord {
-        announcement,
-        requested_ms: now_ms,
-        retries: record.retries - 1,
-        previous: Some(record.id()),
-        next: None,
-        award: None,
-        sealed_endpoint: None,
-        endpoint: None,
-        handed_over: false,
-        verified: false,
-        check_failed: None,
-        releasing: false,
-        completed: false,
-        restored: false,
-        work: None,
-        timeline: Timeline::default(),
-        outcome: None,
-        ..record.clone()
+        chosen_by_hand: record.chosen_by_hand,
+        ..ConsumerRecord::from(NewAgreement {
+            announcement,
+            service: record.service.clone(),
+            scenario: record.scenario,
+            requested_ms: now_ms,
+            offers_wanted: record.offers_wanted,
+            bid_window_ms: record.bid_window_ms,
+            hours_paid: record.hours_paid,
+            retries: record.retries - 1,
+            previous: Some(record.id()),
+        })
     })
 }
 
@@ -337,7 +316,7 @@ pub(crate) mod tests {
             deploy_deadline: 1_210,
             confirm_window: 120,
         };
-        ConsumerRecord {
+        ConsumerRecord::from(NewAgreement {
             announcement,
             service: "detection".into(),
             scenario,
@@ -347,22 +326,7 @@ pub(crate) mod tests {
             hours_paid: 0,
             retries: 0,
             previous: None,
-            next: None,
-            want: Want::Run,
-            chosen_by_hand: None,
-            award: None,
-            sealed_endpoint: None,
-            endpoint: None,
-            handed_over: false,
-            verified: false,
-            check_failed: None,
-            releasing: false,
-            completed: false,
-            restored: false,
-            work: None,
-            timeline: Timeline::default(),
-            outcome: None,
-        }
+        })
     }
 
     #[test]

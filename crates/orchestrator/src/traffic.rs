@@ -9,7 +9,7 @@ use crate::model::{ConsumerRecord, Scenario};
 pub fn own_replicas(wanted: u32, records: &[ConsumerRecord]) -> u32 {
     let given_away: u32 = records
         .iter()
-        .filter(|record| record.releasing && !record.restored)
+        .filter(|record| record.stage.gives_share_away())
         .map(|record| match record.scenario {
             Scenario::Scale => record.announcement.requirements.replicas,
             Scenario::Component | Scenario::Whole => wanted,
@@ -42,7 +42,7 @@ pub fn destinations(
 fn in_use(records: &[ConsumerRecord], restoring: Option<AgreementId>) -> impl Iterator<Item = &ConsumerRecord> {
     records
         .iter()
-        .filter(move |record| record.handed_over && !record.restored && Some(record.id()) != restoring)
+        .filter(move |record| record.stage.uses_provider() && Some(record.id()) != restoring)
         .filter(|record| record.scenario != Scenario::Whole)
 }
 
@@ -51,7 +51,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::{Endpoint, ExternalAddress};
+    use crate::model::{Endpoint, ExternalAddress, Stage};
     use crate::request::tests::record;
 
     fn handed_over(scenario: Scenario, replicas: u32, host: &str) -> ConsumerRecord {
@@ -65,7 +65,7 @@ mod tests {
             services,
             replicas: BTreeMap::new(),
         });
-        record.handed_over = true;
+        record.stage = Stage::HandedOver;
         record
     }
 
@@ -80,11 +80,11 @@ mod tests {
             6,
             "nothing is given up before the provider was seen to work"
         );
-        records[0].releasing = true;
+        records[0].stage = Stage::Releasing;
         assert_eq!(own_replicas(6, &records), 4);
-        records[1].releasing = true;
+        records[1].stage = Stage::Completed;
         assert_eq!(own_replicas(6, &records), 1);
-        records[0].restored = true;
+        records[0].stage = Stage::Restored;
         assert_eq!(own_replicas(6, &records), 3, "what came back is here again");
     }
 

@@ -179,14 +179,15 @@ impl Watch {
                 self.position
             )));
         }
-        for event in published.history.since(self.position)? {
-            self.position = event.revision;
-            let here = event.key.storage == storage
-                && (self.target.namespace.is_empty() || self.target.namespace == event.key.namespace);
+        for change in published.history.since(self.position)? {
+            self.position = change.revision();
+            let key = change.key();
+            let here =
+                key.storage == storage && (self.target.namespace.is_empty() || self.target.namespace == key.namespace);
             if !here {
                 continue;
             }
-            if let Some((kind, object)) = self.seen(event) {
+            if let Some((kind, object)) = self.seen(&change.event()) {
                 text.push_str(&line(kind, &shown(&self.target.resource, &object)));
                 count += 1;
                 if count >= BATCH_LIMIT {

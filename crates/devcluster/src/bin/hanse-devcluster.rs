@@ -1,9 +1,9 @@
 //! A development cluster on its own: the Kubernetes API, and pods as processes of this machine.
 //!
 //! `hanse-devcluster FOLDER [--images DIRECTORY] [--network 127.30] [--listen 127.0.0.1:0]` writes
-//! `FOLDER/kubeconfig` (and `FOLDER/kubectl.kubeconfig`, for kubectl), prints its path, and runs until Ctrl-C or SIGTERM. An image `…/NAME:TAG` stands for the
-//! executable NAME in DIRECTORY. Pods, load balancers and cluster IPs have the addresses NETWORK.0.0/20,
-//! NETWORK.16.0/20 and NETWORK.32.0/20.
+//! `FOLDER/kubeconfig`, prints its path, and runs until Ctrl-C or SIGTERM. An image `…/NAME:TAG` stands for the executable
+//! NAME in DIRECTORY. Pods, load balancers and cluster IPs have the addresses NETWORK.0.0/20, NETWORK.16.0/20 and
+//! NETWORK.32.0/20.
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
@@ -62,9 +62,6 @@ fn run(config: DevClusterConfig) -> Result<(), String> {
         let cluster = DevCluster::start(config).await.map_err(|error| error.to_string())?;
         cluster
             .write_kubeconfig(&kubeconfig)
-            .map_err(|error| error.to_string())?;
-        cluster
-            .write_kubectl_config(&kubeconfig.with_file_name("kubectl.kubeconfig"))
             .map_err(|error| error.to_string())?;
         let mut out = std::io::stdout();
         // Nobody may be reading; the cluster runs all the same.

@@ -1,7 +1,12 @@
 //! The last changes, bounded.
+//!
+//! An object in memory is a tree of maps, some ten times as large as its JSON text. Watchers nearly always want the newest
+//! changes only, so those are kept as trees and the others as text.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use super::state::{Key, Object, State};
 use crate::status::{Outcome, Status};
@@ -32,10 +37,84 @@ pub struct Event {
     pub previous: Option<Object>,
 }
 
+/// Changes that are kept as trees.
+const UNPACKED_LIMIT: usize = 16;
+
+/// A change that is remembered.
+#[derive(Debug)]
+pub struct Remembered {
+    revision: u64,
+    key: Key,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Tree(Arc<Event>),
+    Text {
+        kind: EventKind,
+        object: Box<str>,
+        previous: Option<Box<str>>,
+    },
+}
+
+impl Remembered {
+    fn new(event: Arc<Event>) -> Self {
+        Self {
+            revision: event.revision,
+            key: event.key.clone(),
+            form: Form::Tree(event),
+        }
+    }
+
+    /// Its revision.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Which object.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The whole of it; parses text if it is an older one.
+    pub fn event(&self) -> Arc<Event> {
+        match &self.form {
+            Form::Tree(event) => Arc::clone(event),
+            Form::Text { kind, object, previous } => Arc::new(Event {
+                revision: self.revision,
+                key: self.key.clone(),
+                kind: *kind,
+                object: unpack(object),
+                previous: previous.as_deref().map(unpack),
+            }),
+        }
+    }
+
+    fn pack(&mut self) {
+        if let Form::Tree(event) = &self.form {
+            self.form = Form::Text {
+                kind: event.kind,
+                object: pack(&event.object),
+                previous: event.previous.as_ref().map(pack),
+            };
+        }
+    }
+}
+
+fn pack(object: &Object) -> Box<str> {
+    object.to_string().into_boxed_str()
+}
+
+fn unpack(text: &str) -> Object {
+    let value: Value = serde_json::from_str(text).expect("what was made of a JSON value is JSON");
+    Arc::new(value)
+}
+
 /// Changes in order of their revision, the oldest forgotten first.
 #[derive(Debug, Default)]
 pub struct History {
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<Remembered>,
     /// Everything up to and including this revision is forgotten.
     compacted: u64,
     limit: usize,
@@ -53,7 +132,10 @@ impl History {
 
     /// Remembers one more.
     pub fn push(&mut self, event: Arc<Event>) {
-        self.events.push_back(event);
+        self.events.push_back(Remembered::new(event));
+        if let Some(older) = self.events.len().checked_sub(UNPACKED_LIMIT + 1) {
+            self.events[older].pack();
+        }
         while self.events.len() > self.limit {
             if let Some(oldest) = self.events.pop_front() {
                 self.compacted = oldest.revision;
@@ -65,7 +147,7 @@ impl History {
     ///
     /// # Errors
     /// 410 if some of them are forgotten.
-    pub fn since(&self, revision: u64) -> Outcome<impl Iterator<Item = &Arc<Event>>> {
+    pub fn since(&self, revision: u64) -> Outcome<impl Iterator<Item = &Remembered>> {
         if revision < self.compacted {
             let message = format!("too old resource version: {revision} ({})", self.compacted);
             return Err(Status::expired(message));
@@ -90,8 +172,8 @@ impl History {
             .map(|(k, o)| (k.clone(), o.clone()))
             .collect();
         let concerned = |key: &Key| key.storage == storage && namespace.is_none_or(|n| n == key.namespace);
-        let later: Vec<&Arc<Event>> = self.since(revision)?.filter(|event| concerned(&event.key)).collect();
-        for event in later.into_iter().rev() {
+        let later: Vec<&Remembered> = self.since(revision)?.filter(|it| concerned(&it.key)).collect();
+        for event in later.into_iter().rev().map(Remembered::event) {
             match &event.previous {
                 Some(previous) => objects.insert(event.key.clone(), previous.clone()),
                 None => objects.remove(&event.key),

@@ -24,7 +24,7 @@ use crate::status::{Outcome, Status};
 use writer::Job;
 
 /// Events kept for watchers that come back.
-pub const HISTORY_LIMIT: usize = 512;
+pub const HISTORY_LIMIT: usize = 256;
 /// Writes that may wait for their turn.
 const QUEUE_LIMIT: usize = 1024;
 

@@ -108,24 +108,100 @@ pub struct ConsumerRecord {
     pub sealed_endpoint: Option<Vec<u8>>,
     /// Where the provider runs it, once opened.
     pub endpoint: Option<Endpoint>,
-    /// Whether traffic may already go to the provider (written before it is pointed there).
-    pub handed_over: bool,
-    /// Whether the service was seen to work there.
-    pub verified: bool,
-    /// Why it was not, if that is final.
+    /// How far the service has moved.
+    pub stage: Stage,
+    /// Why the service was not seen to work at the provider, if that is final.
     pub check_failed: Option<String>,
-    /// Whether this domain no longer wants its own share (written before it is given up).
-    pub releasing: bool,
-    /// Whether its own share is gone, so that the move is complete.
-    pub completed: bool,
-    /// Whether this domain has everything back.
-    pub restored: bool,
     /// Counter of the probe when the check began and ended: work done before and after the move.
     pub work: Option<WorkSeen>,
     /// Steps taken here.
     pub timeline: Timeline,
     /// The end, when there is one.
     pub outcome: Option<Outcome>,
+}
+
+/// How far a service has moved to the provider, and back. Each stage is written before what it allows is done, so that
+/// after a crash at least as much is undone as was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
+    /// Nothing has.
+    #[default]
+    Home,
+    /// Traffic may go to the provider.
+    HandedOver,
+    /// The service was seen to work there.
+    Verified,
+    /// This domain no longer wants its own share.
+    Releasing,
+    /// The own share is gone; the move is complete.
+    Completed,
+    /// The own share comes back; traffic may still go to the provider.
+    Returning,
+    /// Everything is here again.
+    Restored,
+}
+
+impl Stage {
+    /// Whether traffic may go to the provider.
+    pub fn uses_provider(self) -> bool {
+        (Self::HandedOver..=Self::Returning).contains(&self)
+    }
+
+    /// Whether the own share is given away, or about to be.
+    pub fn gives_share_away(self) -> bool {
+        (Self::Releasing..=Self::Completed).contains(&self)
+    }
+}
+
+/// A request to have a part of a service run elsewhere: what its record begins with.
+#[derive(Debug, Clone)]
+pub struct NewAgreement {
+    /// See [`ConsumerRecord::announcement`].
+    pub announcement: Announcement,
+    /// See [`ConsumerRecord::service`].
+    pub service: String,
+    /// See [`ConsumerRecord::scenario`].
+    pub scenario: Scenario,
+    /// See [`ConsumerRecord::requested_ms`].
+    pub requested_ms: u64,
+    /// See [`ConsumerRecord::offers_wanted`].
+    pub offers_wanted: u32,
+    /// See [`ConsumerRecord::bid_window_ms`].
+    pub bid_window_ms: u64,
+    /// See [`ConsumerRecord::hours_paid`].
+    pub hours_paid: u32,
+    /// See [`ConsumerRecord::retries`].
+    pub retries: u32,
+    /// See [`ConsumerRecord::previous`].
+    pub previous: Option<AgreementId>,
+}
+
+impl From<NewAgreement> for ConsumerRecord {
+    fn from(new: NewAgreement) -> Self {
+        Self {
+            announcement: new.announcement,
+            service: new.service,
+            scenario: new.scenario,
+            requested_ms: new.requested_ms,
+            offers_wanted: new.offers_wanted,
+            bid_window_ms: new.bid_window_ms,
+            hours_paid: new.hours_paid,
+            retries: new.retries,
+            previous: new.previous,
+            next: None,
+            want: Want::Run,
+            chosen_by_hand: None,
+            award: None,
+            sealed_endpoint: None,
+            endpoint: None,
+            stage: Stage::Home,
+            check_failed: None,
+            work: None,
+            timeline: Timeline::default(),
+            outcome: None,
+        }
+    }
 }
 
 impl ConsumerRecord {

@@ -8,7 +8,7 @@ use hanse_agreement::policy::choose;
 use hanse_agreement::{Agreement, Bid, State};
 
 use super::{Next, after, start_of_next};
-use crate::model::{ConsumerRecord, Outcome, Want};
+use crate::model::{ConsumerRecord, Outcome, Stage, Want};
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,10 +127,10 @@ fn check(record: &ConsumerRecord, agreement: &Agreement, now_ms: u64) -> Next<Ac
     match objection {
         // Too late to object: the provider is paid, and the service ends by termination.
         Some(_) if window_over => Next::Do(Action::Confirm),
-        Some(_) if record.handed_over && !record.restored => Next::Do(Action::Restore),
+        Some(_) if record.stage.uses_provider() => Next::Do(Action::Restore),
         Some(reason) => Next::Do(Action::Cancel(reason)),
         None if record.endpoint.is_none() => open(record),
-        None if !record.verified => Next::Do(Action::HandOver),
+        None if record.stage < Stage::Verified => Next::Do(Action::HandOver),
         None => Next::Do(Action::Confirm),
     }
 }
@@ -138,7 +138,7 @@ fn check(record: &ConsumerRecord, agreement: &Agreement, now_ms: u64) -> Next<Ac
 fn run(record: &ConsumerRecord) -> Next<Action> {
     let over = record.want != Want::Run || record.check_failed.is_some();
     if over {
-        return Next::Do(if record.handed_over && !record.restored {
+        return Next::Do(if record.stage.uses_provider() {
             Action::Restore
         } else {
             Action::Terminate
@@ -148,10 +148,10 @@ fn run(record: &ConsumerRecord) -> Next<Action> {
     if record.endpoint.is_none() {
         return open(record);
     }
-    if !record.verified {
+    if record.stage < Stage::Verified {
         return Next::Do(Action::HandOver);
     }
-    if !record.completed {
+    if record.stage < Stage::Completed {
         return Next::Do(Action::Complete);
     }
     Next::Wait
@@ -167,7 +167,7 @@ fn open(record: &ConsumerRecord) -> Next<Action> {
 }
 
 fn wind_up(record: &ConsumerRecord, outcome: Outcome) -> Next<Action> {
-    Next::Do(if record.handed_over && !record.restored {
+    Next::Do(if record.stage.uses_provider() {
         Action::Restore
     } else {
         Action::Finish(outcome)

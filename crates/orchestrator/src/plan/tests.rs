@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::{Next, consumer, provider};
 use crate::follow::provider_record;
-use crate::model::{ConsumerRecord, Endpoint, Outcome, ProviderRecord, Scenario, Want};
+use crate::model::{ConsumerRecord, Endpoint, Outcome, ProviderRecord, Scenario, Stage, Want};
 use crate::request::tests::record;
 
 const CONSUMER: Account = Account([1; 20]);
@@ -112,21 +112,24 @@ impl World {
             consumer::Action::Expire => self.call(CONSUMER, Call::Expire { id }),
             consumer::Action::OpenEndpoint => self.consumer.endpoint = Some(Endpoint::default()),
             consumer::Action::HandOver => {
-                self.consumer.handed_over = true;
+                self.consumer.stage = Stage::HandedOver;
                 if std::mem::take(&mut self.failure) {
                     self.consumer.check_failed = Some("no work was seen".into());
                 } else {
-                    self.consumer.verified = true;
+                    self.consumer.stage = Stage::Verified;
                 }
             }
             consumer::Action::Confirm => self.call(CONSUMER, Call::Confirm { id }),
             consumer::Action::Complete => {
-                self.consumer.releasing = true;
-                self.consumer.completed = true;
+                assert_eq!(
+                    self.consumer.stage,
+                    Stage::Verified,
+                    "the own share is given up only after the other was seen to work"
+                );
+                self.consumer.stage = Stage::Completed;
             }
             consumer::Action::Restore => {
-                self.consumer.releasing = false;
-                self.consumer.restored = true;
+                self.consumer.stage = Stage::Restored;
             }
             consumer::Action::Terminate => self.call(CONSUMER, Call::Terminate { id }),
             consumer::Action::Finish(outcome) => {
@@ -242,15 +245,11 @@ impl World {
             .map_or(0, |agreement| agreement.changed_at);
         let notice_over = self.now_ms >= changed_at * 1000 + provider::NOTICE_MS;
         let left = notice_over && self.providers.iter().flatten().any(|record| record.leaving);
-        if self.consumer.releasing && !self.consumer.restored && !left {
+        if self.consumer.stage.gives_share_away() && !left {
             assert_eq!(
                 self.running(),
                 1,
                 "the consumer gave its own share up while nobody runs it"
-            );
-            assert!(
-                self.consumer.verified,
-                "the consumer gave its own share up before it saw the other work"
             );
         }
     }
@@ -288,7 +287,7 @@ proptest! {
         let state = world.ledger.agreement(world.id()).map(|agreement| agreement.state);
         if state == Some(State::Confirmed) {
             // In use, as it should be: both sides know, and the replicas are where they were agreed to be.
-            prop_assert!(live(&world.consumer.outcome) && world.consumer.completed);
+            prop_assert!(live(&world.consumer.outcome) && world.consumer.stage == Stage::Completed);
             prop_assert_eq!(world.running(), 1);
             world.consumer.want = Want::Terminate;
             world.play_out();

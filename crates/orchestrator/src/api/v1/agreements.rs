@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Problem};
 use crate::error::StepError;
-use crate::model::{ConsumerRecord, Endpoint, Mark, Outcome, ProviderRecord, Scenario, Want, WorkSeen};
+use crate::model::{ConsumerRecord, Endpoint, Mark, Outcome, ProviderRecord, Scenario, Stage, Want, WorkSeen};
 use crate::request::FederationRequest;
 
 /// An agreement as this domain sees it: what the ledger says and what was done here.
@@ -159,8 +159,8 @@ impl AgreementPage {
                 page.service = Some(record.service.clone());
                 page.scenario = Some(record.scenario);
                 page.endpoint = record.endpoint.clone();
-                page.verified = Some(record.verified);
-                page.completed = Some(record.completed);
+                page.verified = Some((Stage::Verified..=Stage::Completed).contains(&record.stage));
+                page.completed = Some(record.stage == Stage::Completed);
                 page.work = record.work;
                 page.requested_ms = Some(record.requested_ms);
                 page.next = record.next.map(|next| next.to_string());
