@@ -35,6 +35,8 @@ pub struct Validator {
 pub struct HeightRules {
     /// In the order of the Consortium contract's member list.
     pub validators: Vec<Validator>,
+    /// Accounts of the proposers of rounds 0, 1, …, from the front again when all had their turn: each validator once.
+    pub proposers: Vec<Address>,
     /// Timeouts in milliseconds.
     pub parameters: ConsensusParameters,
 }

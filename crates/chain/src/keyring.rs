@@ -97,6 +97,7 @@ mod tests {
             consensus_address: String::new(),
         });
         HeightRules {
+            proposers: Vec::new(),
             validators: validators.collect(),
             parameters: ConsensusParameters {
                 propose_ms: 1,

@@ -27,3 +27,4 @@ pub mod mempool;
 pub mod node;
 pub mod rpc;
 pub mod store;
+pub mod turns;

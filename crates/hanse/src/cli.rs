@@ -228,7 +228,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Show { config, output }) => show_config(&config, output),
         Command::Check { config, output } => check::run(&config, output).await,
         Command::Bench(command) => {
-            log("warn");
+            // Nodes that a bench stops end their connections, which is as it should be.
+            log("warn,alloy_pubsub=off,alloy_transport_ws=off");
             bench::run(command).await
         }
         Command::Completions { shell } => {

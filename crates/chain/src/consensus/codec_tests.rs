@@ -1,7 +1,7 @@
 //! What is written is read back; what was not written so is refused, whatever it is.
 #![allow(clippy::unwrap_used)]
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes};
 use malachitebft_app_channel::app::streaming::{StreamContent, StreamId, StreamMessage};
 use malachitebft_codec::{Codec, HasEncodedLen};
 use malachitebft_core_consensus::{LivenessMsg, ProposedValue, SignedConsensusMsg};
@@ -53,7 +53,7 @@ fn precommit(signer: &ValidatorKey, id: BlockId) -> Vote {
 
 fn rules(keys: &[ValidatorKey]) -> HeightRules {
     let validator = |key: &ValidatorKey| Validator {
-        account: Default::default(),
+        account: Address::from_slice(&key.public_key()[..20]),
         key: key.public_key(),
         consensus_address: String::new(),
     };
@@ -64,8 +64,10 @@ fn rules(keys: &[ValidatorKey]) -> HeightRules {
         vote_delta_ms: 1,
         heartbeat_ms: 1,
     };
+    let validators: Vec<Validator> = keys.iter().map(validator).collect();
     HeightRules {
-        validators: keys.iter().map(validator).collect(),
+        proposers: validators.iter().map(|validator| validator.account).collect(),
+        validators,
         parameters,
     }
 }

@@ -6,7 +6,6 @@ use alloy::primitives::keccak256;
 use borsh::{BorshDeserialize, BorshSerialize};
 use malachitebft_core_types::{Context, LinearTimeouts, NilOrVal, Round, ValueId};
 
-use super::proposer::proposer_index;
 use super::signing::LedgerSigning;
 use super::validators::{ConsensusValidator, ValidatorSet};
 use super::value::{Part, Value};
@@ -92,14 +91,8 @@ impl Context for LedgerContext {
     type Extension = ();
     type SigningScheme = LedgerSigning;
 
-    fn select_proposer<'a>(
-        &self,
-        validator_set: &'a ValidatorSet,
-        height: Height,
-        round: Round,
-    ) -> &'a ConsensusValidator {
-        let validators = validator_set.as_slice();
-        &validators[proposer_index(validators.len(), height, round)]
+    fn select_proposer<'a>(&self, validator_set: &'a ValidatorSet, _: Height, round: Round) -> &'a ConsensusValidator {
+        validator_set.proposer(round)
     }
 
     fn new_proposal(

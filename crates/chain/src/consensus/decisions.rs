@@ -60,9 +60,12 @@ impl App<'_> {
         self.blocks.forget(height);
         if rules != self.rules {
             self.set = ValidatorSet::from_rules(&rules)?;
+            let same_validators = rules.validators == self.rules.validators;
             self.rules = rules;
-            self.update_peers().await;
-            self.follow_rotation()?;
+            if !same_validators {
+                self.update_peers().await;
+                self.follow_rotation()?;
+            }
         }
         self.report(None);
         Ok(())

@@ -12,8 +12,7 @@
 //! **How it works.** `service` starts the engine and an application loop (`app`, with `proposals` and
 //! `decisions`) that answers it. Votes and proposals carry block ids only; blocks travel once, in parts (`value`,
 //! `assembly`). When the next height starts is decided in `pace`. Transactions are gossiped on the topic of the block
-//! parts, so there is one network only. Everything that decides something is a pure module of its own: `proposer`,
-//! `pace`, `gate`, `assembly`, `watchdog`.
+//! parts, so there is one network only. Everything that decides something is a pure module of its own: `pace`, `gate`, `assembly`, `watchdog`.
 
 mod app;
 mod assembly;
@@ -32,7 +31,6 @@ mod identity;
 mod pace;
 mod peers;
 mod proposals;
-mod proposer;
 mod service;
 mod signing;
 mod status;
@@ -42,5 +40,6 @@ mod value;
 mod vote;
 mod watchdog;
 
+pub use certificate::certify;
 pub use service::{Consensus, ConsensusConfig, ConsensusStartError, Wishes};
 pub use status::ConsensusStatus;

@@ -140,7 +140,8 @@ impl Signer {
         Self { ledger, key }
     }
 
-    fn sign(&self, message: &[u8]) -> Signature {
+    /// Signs the bytes of a message.
+    pub fn sign(&self, message: &[u8]) -> Signature {
         Signature(self.key.sign(message).to_bytes())
     }
 }

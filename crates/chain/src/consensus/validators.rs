@@ -1,7 +1,7 @@
 //! The validator set of a height, in the order of the Consortium contract, each validator with one vote.
 
 use alloy::primitives::Address;
-use malachitebft_core_types::{LinearTimeouts, ValidatorSet as _};
+use malachitebft_core_types::{LinearTimeouts, Round, ValidatorSet as _};
 use malachitebft_signing_ed25519::PublicKey;
 use std::time::Duration;
 
@@ -40,7 +40,11 @@ impl malachitebft_core_types::Validator<LedgerContext> for ConsensusValidator {
 
 /// The validators of one height.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValidatorSet(Vec<ConsensusValidator>);
+pub struct ValidatorSet {
+    validators: Vec<ConsensusValidator>,
+    /// Index of the proposer of each round, as [`HeightRules::proposers`] has them.
+    proposers: Vec<usize>,
+}
 
 impl ValidatorSet {
     /// Builds the set from what the contract says.
@@ -72,18 +76,34 @@ impl ValidatorSet {
         if set.is_empty() {
             return Err(Halt("the consortium has no member that could validate".into()));
         }
-        Ok(Self(set))
+        let index = |account: &Address| set.iter().position(|validator| validator.account == *account);
+        let proposers: Vec<usize> = rules.proposers.iter().filter_map(index).collect();
+        if proposers.len() != set.len() || !(0..set.len()).all(|index| proposers.contains(&index)) {
+            return Err(Halt(
+                "the order of proposers does not have every validator once; this is a fault of the program".into(),
+            ));
+        }
+        Ok(Self {
+            validators: set,
+            proposers,
+        })
     }
 
     /// The validators in the contract's order.
     pub fn as_slice(&self) -> &[ConsensusValidator] {
-        &self.0
+        &self.validators
     }
 
     /// How many of these validators must be reachable, this node included, for a block to be decided: more than two
     /// thirds.
     pub fn quorum(&self) -> usize {
-        self.0.len() * 2 / 3 + 1
+        self.validators.len() * 2 / 3 + 1
+    }
+
+    /// The proposer of a round.
+    pub fn proposer(&self, round: Round) -> &ConsensusValidator {
+        let turn = round.as_u32().unwrap_or(0) as usize % self.proposers.len();
+        &self.validators[self.proposers[turn]]
     }
 
     /// Whether this address is in the set.
@@ -94,19 +114,19 @@ impl ValidatorSet {
 
 impl malachitebft_core_types::ValidatorSet<LedgerContext> for ValidatorSet {
     fn count(&self) -> usize {
-        self.0.len()
+        self.validators.len()
     }
 
     fn total_voting_power(&self) -> u64 {
-        self.0.len() as u64
+        self.validators.len() as u64
     }
 
     fn get_by_address(&self, address: &ValidatorAddress) -> Option<&ConsensusValidator> {
-        self.0.iter().find(|validator| validator.address == *address)
+        self.validators.iter().find(|validator| validator.address == *address)
     }
 
     fn get_by_index(&self, index: usize) -> Option<&ConsensusValidator> {
-        self.0.get(index)
+        self.validators.get(index)
     }
 }
 
@@ -140,15 +160,17 @@ mod tests {
     use crate::key::ValidatorKey;
 
     fn rules(validators: Vec<[u8; 32]>) -> HeightRules {
+        let validators: Vec<Validator> = validators
+            .into_iter()
+            .map(|key| Validator {
+                account: Address::from_slice(&key[..20]),
+                key,
+                consensus_address: String::new(),
+            })
+            .collect();
         HeightRules {
-            validators: validators
-                .into_iter()
-                .map(|key| Validator {
-                    account: Address::ZERO,
-                    key,
-                    consensus_address: String::new(),
-                })
-                .collect(),
+            proposers: validators.iter().map(|validator| validator.account).collect(),
+            validators,
             parameters: ConsensusParameters {
                 propose_ms: 400,
                 propose_delta_ms: 300,
@@ -169,6 +191,23 @@ mod tests {
                 "{members} members"
             );
         }
+    }
+
+    #[test]
+    fn rounds_go_through_the_given_order_again_and_again_and_an_order_that_lacks_somebody_halts() {
+        let keys = (0..4).map(|_| ValidatorKey::generate().public_key()).collect();
+        let mut rules = rules(keys);
+        rules.proposers.swap(0, 2);
+        let set = ValidatorSet::from_rules(&rules).unwrap();
+        for round in [0, 1, 2, 3, 4, 7, u32::MAX] {
+            let wanted = rules.proposers[round as usize % 4];
+            assert_eq!(set.proposer(Round::new(round)).account(), wanted);
+        }
+        assert_eq!(set.proposer(Round::Nil).account(), rules.proposers[0]);
+        rules.proposers[3] = rules.proposers[0];
+        assert!(ValidatorSet::from_rules(&rules).is_err());
+        rules.proposers.pop();
+        assert!(ValidatorSet::from_rules(&rules).is_err());
     }
 
     #[test]

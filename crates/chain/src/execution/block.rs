@@ -20,6 +20,7 @@ use revm::inspector::NoOpInspector;
 use super::roots;
 use super::spec::{ChainRules, Forks, mix_hash};
 use crate::store::{BlockPlace, BlockWrite, FoundLog, Snapshot, StateChanges, StoreError, logs_of};
+use crate::turns::Standings;
 
 type BlockState = State<WrapDatabaseRef<Arc<Snapshot>>>;
 type BlockEvm = EthEvm<BlockState, NoOpInspector, PrecompilesMap>;
@@ -61,18 +62,24 @@ pub struct ExecutedBlock {
 }
 
 impl BlockExecution {
-    /// Starts the block after `parent`'s.
+    /// Starts the block after `parent`'s, where `members` are the members of the consortium in the parent's state.
     pub fn start(
         rules: ChainRules,
         parent: Arc<Snapshot>,
+        members: &[Address],
         timestamp: u64,
         beneficiary: Address,
     ) -> Result<Self, StoreError> {
+        let (height, before) = (parent.height() + 1, parent.header().timestamp);
+        let standings =
+            Standings::after_block(parent.header()).map_err(|error| StoreError::damaged(error.to_string()))?;
+        let standings = standings.after_turn(members, height, before, beneficiary, timestamp);
         let draft = Header {
+            extra_data: standings.extra_data(),
             parent_hash: parent.hash(),
             ommers_hash: EMPTY_OMMER_ROOT_HASH,
             beneficiary,
-            number: parent.height() + 1,
+            number: height,
             gas_limit: rules.gas_limit,
             timestamp,
             mix_hash: mix_hash(parent.hash()),

@@ -153,7 +153,8 @@ impl Ledger {
         // The others execute it too before their propose timeout; what does not fit in the time goes into the next block.
         let budget = Duration::from_millis(u64::from(head.rules.parameters.propose_ms) / 4);
         let timestamp = head.snapshot.header().timestamp.max(now_ms / 1000);
-        let mut execution = BlockExecution::start(self.rules, head.snapshot.clone(), timestamp, proposer)?;
+        let mut execution =
+            BlockExecution::start(self.rules, head.snapshot.clone(), &head.members, timestamp, proposer)?;
         let mut impossible = Vec::new();
         let mut skipped = BTreeSet::new();
         for pooled in self.mempool.best(MAX_BLOCK_BYTES - HEADER_BYTES) {
@@ -198,9 +199,11 @@ impl Ledger {
         let head = if rules::may_change(&executed.changes) {
             Self::read_head(&self.store, self.rules)?
         } else {
+            let snapshot = Arc::new(self.store.snapshot().map_err(|error| error.to_string())?);
+            let rules = rules::follow(&parent.rules, snapshot.header()).map_err(|error| error.to_string())?;
             Head {
-                snapshot: Arc::new(self.store.snapshot().map_err(|error| error.to_string())?),
-                rules: parent.rules.clone(),
+                snapshot,
+                rules: Arc::new(rules),
                 members: parent.members.clone(),
             }
         };

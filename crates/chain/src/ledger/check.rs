@@ -91,7 +91,7 @@ pub fn execute(
         .map_err(|index| invalid(format!("transaction {index}: the signature is not valid")))?;
 
     let header = &block.header;
-    let mut execution = BlockExecution::start(rules, parent.clone(), header.timestamp, header.beneficiary)?;
+    let mut execution = BlockExecution::start(rules, parent.clone(), members, header.timestamp, header.beneficiary)?;
     for (index, transaction) in transactions.into_iter().enumerate() {
         let sender = transaction.signer();
         if !members.contains(&sender) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy::consensus::Header;
 use alloy::primitives::Address;
 use hanse_contracts::{Consortium, genesis_addresses};
 
@@ -9,14 +10,15 @@ use crate::application::{HeightRules, Validator};
 use crate::execution::call::{CallError, view};
 use crate::execution::spec::ChainRules;
 use crate::genesis::ConsensusParameters;
-use crate::store::{Snapshot, StateChanges};
+use crate::store::{Snapshot, StateChanges, StoreError};
+use crate::turns::Standings;
 
 /// Reads members and parameters from the state of a snapshot.
 pub fn read(rules: ChainRules, snapshot: &Arc<Snapshot>) -> Result<HeightRules, CallError> {
     let consortium = genesis_addresses().consortium;
     let members = view(rules, snapshot, consortium, &Consortium::membersCall {})?;
     let parameters = view(rules, snapshot, consortium, &Consortium::consensusParametersCall {})?;
-    let validators = members
+    let validators: Vec<Validator> = members
         .into_iter()
         .map(|member| Validator {
             account: member.info.account,
@@ -25,6 +27,7 @@ pub fn read(rules: ChainRules, snapshot: &Arc<Snapshot>) -> Result<HeightRules, 
         })
         .collect();
     Ok(HeightRules {
+        proposers: proposers(snapshot.header(), &accounts_of(&validators))?,
         validators,
         parameters: ConsensusParameters {
             propose_ms: parameters.proposeMs,
@@ -42,7 +45,24 @@ pub fn may_change(changes: &StateChanges) -> bool {
     changes.storage.iter().any(|(address, _, _)| *address == consortium)
 }
 
+/// The same rules for the height after the block with this header, which changed neither members nor parameters.
+pub fn follow(rules: &HeightRules, header: &Header) -> Result<HeightRules, StoreError> {
+    Ok(HeightRules {
+        proposers: proposers(header, &accounts_of(&rules.validators))?,
+        ..rules.clone()
+    })
+}
+
+fn proposers(header: &Header, members: &[Address]) -> Result<Vec<Address>, StoreError> {
+    let standings = Standings::after_block(header).map_err(|error| StoreError::damaged(error.to_string()))?;
+    Ok(standings.order(members, header.number + 1, header.timestamp))
+}
+
+fn accounts_of(validators: &[Validator]) -> Vec<Address> {
+    validators.iter().map(|validator| validator.account).collect()
+}
+
 /// The members' accounts.
 pub fn accounts(rules: &HeightRules) -> Vec<Address> {
-    rules.validators.iter().map(|validator| validator.account).collect()
+    accounts_of(&rules.validators)
 }

@@ -13,6 +13,7 @@ use hanse_chain::application::{Application, Decided, Halt, HeightRules, InvalidB
 use hanse_chain::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus};
 use hanse_chain::genesis::ConsensusParameters;
 use hanse_chain::key::ValidatorKey;
+use hanse_chain::turns::Standings;
 use hanse_ports::free_address;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -325,12 +326,17 @@ pub fn league(size: usize, parameters: ConsensusParameters, schedule: Schedule) 
             consensus_address: format!("/ip4/{}/tcp/{}", listen.ip(), listen.port()),
         })
         .collect();
-    let rules: Rules = Arc::new(move |height| HeightRules {
-        validators: schedule(height)
+    let rules: Rules = Arc::new(move |height| {
+        let validators: Vec<Validator> = schedule(height)
             .into_iter()
             .map(|index| validators[index].clone())
-            .collect(),
-        parameters,
+            .collect();
+        let accounts: Vec<Address> = validators.iter().map(|validator| validator.account).collect();
+        HeightRules {
+            proposers: Standings::default().order(&accounts, height, 0),
+            validators,
+            parameters,
+        }
     });
     identities
         .into_iter()
