@@ -163,6 +163,72 @@ fn transactions_of_other_nodes_are_taken_and_not_passed_on() {
 }
 
 #[test]
+fn nobody_takes_more_of_the_pool_than_its_share_and_a_block_makes_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        per_sender: 8,
+        total: 12,
+        bytes: 100_000,
+    };
+    let ledger = Ledger::open_with(folder.path(), &genesis(2), limits).unwrap();
+    // Everything that a sender may have waits behind a gap, so that no block takes it.
+    for nonce in 1..8 {
+        ledger.submit(&raw(0, |t| t.nonce = nonce)).unwrap();
+    }
+    refused(&ledger, &raw(0, |t| t.nonce = 8), "nonce too high");
+    for nonce in 0..5 {
+        ledger.submit(&raw(1, |t| t.nonce = nonce)).unwrap();
+    }
+    refused(&ledger, &raw(1, |t| t.nonce = 5), "txpool is full: 12");
+    // Full as it is, what replaces another is taken.
+    ledger
+        .submit(&raw(1, |t| (t.nonce, t.value) = (4, U256::from(1))))
+        .unwrap();
+    let many = (5..8).map(|nonce| raw(1, |t| t.nonce = nonce).into()).collect();
+    ledger.receive_transactions(many);
+    assert_eq!(ledger.mempool().len(), 12, "what others pass on is bounded too");
+    produce(&ledger, 0);
+    assert_eq!(ledger.mempool().len(), 7);
+    ledger.submit(&raw(1, |t| t.nonce = 5)).unwrap();
+    // The gap filled, all goes.
+    ledger.submit(&raw(0, |_| ())).unwrap();
+    produce(&ledger, 0);
+    assert!(ledger.mempool().is_empty());
+}
+
+#[tokio::test]
+async fn a_transaction_that_another_node_dropped_is_offered_to_it_until_it_is_in_a_block() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let limits = Limits {
+        per_sender: 1,
+        total: 1,
+        bytes: 100_000,
+    };
+    let here = open(folders[0].path(), 2);
+    let there = Ledger::open_with(folders[1].path(), &genesis(2), limits).unwrap();
+    let mut outgoing = here.outgoing_transactions().unwrap();
+    let lone = here.submit(&raw(0, |_| ())).unwrap();
+    // The other node is full when it hears of it, and from then on proposes every block.
+    there.submit(&raw(1, |_| ())).unwrap();
+    there.receive_transactions(vec![outgoing.try_recv().unwrap()]);
+    assert!(there.mempool().get(&lone).is_none());
+    let started = std::time::Instant::now();
+    while here.mempool().get(&lone).is_some() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(60), "it sticks");
+        let (_, block) = produce(&there, 1);
+        here.commit(&block, b"certificate").unwrap();
+        if let Ok(offered) = outgoing.try_recv() {
+            there.receive_transactions(vec![offered]);
+        }
+        // Blocks without end would only fill the disk.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let position = here.head().snapshot().transaction_position(lone).unwrap();
+    assert!(position.is_some());
+    assert!(there.mempool().is_empty() && outgoing.try_recv().is_err());
+}
+
+#[test]
 fn a_transaction_that_became_impossible_leaves() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path(), 2);

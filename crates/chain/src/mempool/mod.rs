@@ -1,26 +1,30 @@
 //! The mempool: transactions of members that wait for a block.
 //!
 //! Promises: only members get in; what waits is bounded for each sender and in all, and what is too much is refused with an
-//! error, not kept; what was accepted from a client is offered to the other nodes ([`Mempool::outgoing`]); a committed block
-//! takes out what it holds or makes stale. Nothing here survives a restart, and nothing here is final: a client sends again
+//! error, not kept; what was accepted from a client is offered to the other nodes ([`Mempool::outgoing`]), and again every
+//! few seconds while it waits; a committed block takes out what it holds or makes stale. Nothing here survives a restart, and nothing here is final: a client sends again
 //! until it has a receipt.
 
 mod admission;
+mod offers;
 mod pool;
 mod rejection;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use alloy::consensus::TxEnvelope;
 use alloy::consensus::transaction::Recovered;
 use alloy::primitives::{Address, B256, Bytes};
 use tokio::sync::{mpsc, watch};
 
+use offers::Offers;
+
 pub use admission::{MAX_TRANSACTION_BYTES, check, decode};
 pub use pool::{Accepted, Account, Limits, Pool, Pooled};
 pub use rejection::Rejection;
 
-/// Transactions that wait to be passed on. What does not fit is not passed on; its client will send it again.
+/// Transactions that wait to be passed on. What does not fit is passed on with a later [`Mempool::offer_again`].
 const OUTGOING: usize = 4096;
 
 /// The pool with those who wait for it.
@@ -28,6 +32,8 @@ const OUTGOING: usize = 4096;
 pub struct Mempool {
     pool: Mutex<Pool>,
     waiting: watch::Sender<usize>,
+    bound: usize,
+    offers: Mutex<Offers>,
     outgoing: mpsc::Sender<Bytes>,
     outgoing_end: Mutex<Option<mpsc::Receiver<Bytes>>>,
 }
@@ -38,6 +44,8 @@ impl Mempool {
         let (outgoing, end) = mpsc::channel(OUTGOING);
         Self {
             pool: Mutex::new(Pool::new(limits)),
+            bound: limits.total,
+            offers: Mutex::default(),
             waiting: watch::Sender::new(0),
             outgoing,
             outgoing_end: Mutex::new(Some(end)),
@@ -59,10 +67,24 @@ impl Mempool {
         Ok(accepted)
     }
 
-    /// Offers a transaction to the other nodes.
-    pub fn pass_on(&self, encoded: Bytes) {
+    /// Offers a transaction that was taken to the other nodes, now and as long as it waits.
+    pub fn pass_on(&self, hash: B256, encoded: Bytes, now: Instant) {
+        let waits = |hash: &B256| self.get(hash).is_some();
+        self.offers().add(hash, now, self.bound, waits);
+        self.send(encoded);
+    }
+
+    /// Offers those of [`Self::pass_on`] again that still wait after a while. Called at least with each block.
+    pub fn offer_again(&self, now: Instant) {
+        let due = self.offers().due(now, |hash| self.get(hash).is_some());
+        for pooled in due.iter().filter_map(|hash| self.get(hash)) {
+            self.send(pooled.encoded.clone());
+        }
+    }
+
+    fn send(&self, encoded: Bytes) {
         if self.outgoing.try_send(encoded).is_err() {
-            tracing::debug!("too many transactions wait to be passed on; this one will not be");
+            tracing::debug!("too many transactions wait to be passed on; this one will be later");
         }
     }
 
@@ -129,6 +151,10 @@ impl Mempool {
             *waiting = ready;
             more
         });
+    }
+
+    fn offers(&self) -> MutexGuard<'_, Offers> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
