@@ -7,7 +7,12 @@ use anyhow::Context;
 use crate::command::{on_path, run};
 
 /// npm packages; their install scripts are not run, the programs lie inside.
-const NPM_PACKAGES: &[&str] = &["@foundry-rs/anvil@1.7.1", "@foundry-rs/cast@1.7.1"];
+const NPM_PACKAGES: &[&str] = &[
+    "@foundry-rs/anvil@1.7.1",
+    "@foundry-rs/cast@1.7.1",
+    "ethers@6.17.0",
+    "web3@4.16.0",
+];
 
 /// (program, Debian package)
 const DEBIAN_PROGRAMS: &[(&str, &str)] = &[

@@ -6,6 +6,7 @@ mod chain;
 mod support;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use alloy::primitives::{B256, hex};
 use chain::{Chain, DEADLINE};
@@ -13,6 +14,7 @@ use hanse_chain::application::Application;
 use hanse_contracts::genesis_addresses;
 use serde_json::Value;
 use support::*;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 fn cast_program() -> PathBuf {
@@ -146,5 +148,59 @@ async fn cast_deploys_calls_sends_and_reads_logs() {
     ];
     let (success, text) = try_cast(&chain, &stranger).await;
     assert!(!success && text.contains("not a member of the consortium"), "{text}");
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cast_proves_traces_and_subscribes() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::start(folder.path(), 2).await;
+    let federation = genesis_addresses().federation.to_string();
+    let url = chain.ws();
+    let mut watching = Command::new(cast_program())
+        .args(["logs", "--subscribe", "--rpc-url", &url, "--address", &federation])
+        .env("FOUNDRY_DISABLE_NIGHTLY_WARNING", "1")
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    // It does not say when it has subscribed: announcements are sent until it shows one.
+    let mut nonce = 0;
+    let shown = async {
+        loop {
+            let id = alloy::primitives::keccak256([nonce as u8]);
+            chain.ledger.submit(&announce(0, nonce, id)).unwrap();
+            nonce += 1;
+            while let Ok(line) = tokio::time::timeout(Duration::from_millis(300), lines.next_line()).await {
+                let line = line.unwrap().expect("cast goes on");
+                if let Some((_, hash)) = line.split_once("transactionHash: ") {
+                    return hash.to_string();
+                }
+            }
+        }
+    };
+    let hash = tokio::time::timeout(DEADLINE, shown).await.unwrap();
+    watching.kill().await.unwrap();
+
+    let receipt = cast(&chain, &["receipt", "--json", &hash]).await;
+    let receipt: Value = serde_json::from_str(&receipt).unwrap();
+    let log = &receipt["logs"][0];
+    let options = r#"{"tracer":"callTracer","tracerConfig":{"withLog":true}}"#;
+    let trace = cast(&chain, &["rpc", "debug_traceTransaction", &hash, options]).await;
+    let trace: Value = serde_json::from_str(&trace).unwrap();
+    assert_eq!(
+        (&trace["type"], &trace["to"]),
+        (&"CALL".into(), &federation.to_lowercase().into())
+    );
+    assert_eq!(trace["logs"][0]["topics"], log["topics"]);
+    // Executed again by cast itself, on state that it reads from the block before.
+    let run = cast(&chain, &["run", &hash]).await;
+    assert!(run.contains("Transaction successfully executed"), "{run}");
+    let proof = cast(&chain, &["proof", &federation, "0"]).await;
+    let proof: Value = serde_json::from_str(&proof).unwrap();
+    assert_eq!(proof["storageHash"], cast(&chain, &["storage-root", &federation]).await);
+    let list = cast(&chain, &["access-list", "--json", &federation, "agreementCount()"]).await;
+    assert!(list.to_lowercase().contains(&federation.to_lowercase()), "{list}");
     chain.stop().await;
 }

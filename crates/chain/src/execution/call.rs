@@ -35,10 +35,14 @@ pub fn call(
     let mut environment = rules.environment(header);
     environment.cfg_env.disable_nonce_check = true;
     let mut evm = EthEvmFactory::default().create_evm(database, environment);
-    match evm.transact(call) {
-        Ok(outcome) => Ok(outcome.result),
-        Err(EVMError::Database(error)) => Err(StoreError::Io(error.to_string()).into()),
-        Err(error) => Err(CallError::Invalid(error.to_string())),
+    evm.transact(call).map(|outcome| outcome.result).map_err(failed)
+}
+
+/// Tells the store's errors from those of the call.
+pub(super) fn failed<E: std::error::Error>(error: EVMError<E>) -> CallError {
+    match error {
+        EVMError::Database(error) => StoreError::Io(error.to_string()).into(),
+        error => CallError::Invalid(error.to_string()),
     }
 }
 

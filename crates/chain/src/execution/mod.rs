@@ -7,6 +7,7 @@ pub mod block;
 pub mod call;
 pub mod decode;
 pub mod genesis;
+pub mod inspect;
 pub mod roots;
 pub mod senders;
 pub mod spec;

@@ -213,11 +213,14 @@ impl Ledger {
         let head = Arc::new(head);
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = head.clone();
         {
-            let mut recent = self.recent_heads();
-            if recent.len() == RECENT_STATES {
+            let mut recent = self.recent_states();
+            let root = head.snapshot.header().state_root;
+            if recent.back().is_some_and(|newest| newest.header().state_root == root) {
+                recent.pop_back();
+            } else if recent.len() == RECENT_STATES {
                 recent.pop_front();
             }
-            recent.push_back(head.clone());
+            recent.push_back(head.snapshot.clone());
         }
         self.executed.clear();
         self.tell_mempool(parent, &head, executed)
@@ -242,6 +245,7 @@ impl Ledger {
         }
         let changed = parent.members != head.members;
         self.mempool.committed(nonces, changed.then_some(&head.members[..]));
+        self.mempool.offer_again(Instant::now());
         Ok(())
     }
 }

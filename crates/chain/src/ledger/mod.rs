@@ -11,6 +11,7 @@ mod rules;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use alloy::consensus::Header;
 use alloy::consensus::transaction::SignerRecoverable;
@@ -28,8 +29,8 @@ use crate::store::{FoundLog, OpenError, Snapshot, Store, StoreError};
 
 use cache::ExecutedCache;
 
-/// Blocks whose state can still be read: the tip and those before it since the node started. Readers that just learnt of
-/// a block find its state even if another one has been committed since.
+/// States that can still be read: the newest, and those before it since the node started. Blocks that change nothing share
+/// one. Readers that just learnt of a block find its state even if others have been committed since.
 pub const RECENT_STATES: usize = 16;
 
 /// Committed blocks that a subscriber may be behind before it is dropped.
@@ -93,7 +94,7 @@ pub struct Ledger {
     store: Store,
     rules: ChainRules,
     head: RwLock<Arc<Head>>,
-    recent: Mutex<VecDeque<Arc<Head>>>,
+    recent: Mutex<VecDeque<Arc<Snapshot>>>,
     executed: ExecutedCache,
     mempool: Mempool,
     committing: Mutex<()>,
@@ -121,7 +122,7 @@ impl Ledger {
         Ok(Arc::new(Self {
             store,
             rules,
-            recent: Mutex::new(VecDeque::from([head.clone()])),
+            recent: Mutex::new(VecDeque::from([head.snapshot.clone()])),
             head: RwLock::new(head),
             executed: ExecutedCache::default(),
             mempool: Mempool::new(limits),
@@ -152,9 +153,14 @@ impl Ledger {
         self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The block of this height with its state, if it is one of the [`RECENT_STATES`] newest.
-    pub fn recent(&self, height: u64) -> Option<Arc<Head>> {
-        self.recent_heads().iter().find(|head| head.height() == height).cloned()
+    /// A view of the store whose newest block has this state root, if it is one of the [`RECENT_STATES`] newest states.
+    pub fn state(&self, root: B256) -> Option<Arc<Snapshot>> {
+        let recent = self.recent_states();
+        recent
+            .iter()
+            .rev()
+            .find(|state| state.header().state_root == root)
+            .cloned()
     }
 
     /// Told of each block right after it was committed. A receiver that is too far behind misses blocks and is told so.
@@ -176,7 +182,7 @@ impl Ledger {
         let encoded = Bytes::copy_from_slice(raw);
         self.mempool
             .insert(transaction, encoded.clone(), |sender| self.head().account(sender))?;
-        self.mempool.pass_on(encoded);
+        self.mempool.pass_on(hash, encoded, Instant::now());
         Ok(hash)
     }
 
@@ -202,7 +208,7 @@ impl Ledger {
         self.halt(error)
     }
 
-    fn recent_heads(&self) -> MutexGuard<'_, VecDeque<Arc<Head>>> {
+    fn recent_states(&self) -> MutexGuard<'_, VecDeque<Arc<Snapshot>>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,10 +4,12 @@ use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::primitives::{Address, B256, Bytes, U64, U256};
 use alloy::rpc::types::pubsub::{Params, SubscriptionKind};
 use alloy::rpc::types::state::StateOverride;
+use alloy::rpc::types::trace::geth::{GethDebugTracingOptions, GethTrace};
 use alloy::rpc::types::{
-    Block, FeeHistory, Filter, FilterChanges, Index, Log, SyncStatus, Transaction, TransactionReceipt,
-    TransactionRequest,
+    AccessListResult, Block, EIP1186AccountProofResponse, FeeHistory, Filter, FilterChanges, Index, Log, SyncStatus,
+    Transaction, TransactionReceipt, TransactionRequest,
 };
+use alloy::serde::JsonStorageKey;
 use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
 
@@ -105,6 +107,24 @@ pub trait Eth {
         overrides: Option<StateOverride>,
     ) -> RpcResult<U64>;
 
+    /// The accounts and slots that a transaction would touch in the next block (EIP-2930), and the gas it would use with
+    /// that list.
+    #[method(name = "createAccessList")]
+    async fn create_access_list(
+        &self,
+        request: TransactionRequest,
+        block: Option<BlockId>,
+    ) -> RpcResult<AccessListResult>;
+
+    /// An account and slots of it with Merkle proofs (EIP-1186).
+    #[method(name = "getProof")]
+    async fn proof(
+        &self,
+        address: Address,
+        slots: Vec<JsonStorageKey>,
+        block: Option<BlockId>,
+    ) -> RpcResult<EIP1186AccountProofResponse>;
+
     /// Takes a signed transaction.
     #[method(name = "sendRawTransaction")]
     async fn send_raw_transaction(&self, raw: Bytes) -> RpcResult<B256>;
@@ -184,4 +204,12 @@ pub trait Eth {
     /// `newHeads` and `logs`, pushed when a block is committed.
     #[subscription(name = "subscribe" => "subscription", unsubscribe = "unsubscribe", item = serde_json::Value)]
     async fn subscribe(&self, kind: SubscriptionKind, params: Option<Params>) -> SubscriptionResult;
+}
+
+/// `debug_*`.
+#[rpc(server, namespace = "debug")]
+pub trait Debug {
+    /// What a committed transaction did, step by step or call by call.
+    #[method(name = "traceTransaction")]
+    async fn trace_transaction(&self, hash: B256, options: Option<GethDebugTracingOptions>) -> RpcResult<GethTrace>;
 }

@@ -7,9 +7,9 @@ use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, HaltReason};
 
 use super::error::RpcError;
+use super::read::StateAt;
 use crate::execution::call::call;
 use crate::execution::spec::{ChainRules, mix_hash};
-use crate::ledger::Head;
 
 /// The search may end this close to the least gas (1/64); finding it exactly takes several more runs.
 const ESTIMATE_SLACK: u64 = 64;
@@ -22,20 +22,29 @@ const ESTIMATE_MARGIN: u64 = 4;
 const TRANSFER_GAS: u64 = 21_000;
 
 /// The next block's environment if it were made now: what a transaction that is being prepared will see.
-pub fn next_header(head: &Head, now_seconds: u64) -> Header {
-    let parent = head.snapshot().header();
+pub fn next_header(state: &StateAt, now_seconds: u64) -> Header {
+    let parent = &state.header;
     Header {
         number: parent.number + 1,
         timestamp: parent.timestamp.max(now_seconds),
-        mix_hash: mix_hash(head.snapshot().hash()),
+        mix_hash: mix_hash(state.hash),
         ..parent.clone()
     }
 }
 
-/// Runs a request on the state of `head`, in the environment of `header`.
-pub fn run(rules: ChainRules, head: &Head, header: &Header, request: &TransactionRequest) -> Result<Bytes, RpcError> {
-    let environment = environment(rules, head, request)?;
-    let result = call(rules, head.snapshot(), header, environment)?;
+/// Runs a request on a state, in the environment of `header`.
+pub fn run(
+    rules: ChainRules,
+    state: &StateAt,
+    header: &Header,
+    request: &TransactionRequest,
+) -> Result<Bytes, RpcError> {
+    let environment = environment(rules, state, request)?;
+    output(call(rules, &state.snapshot, header, environment)?)
+}
+
+/// What a call returned, or why it failed.
+pub fn output(result: ExecutionResult) -> Result<Bytes, RpcError> {
     match result {
         ExecutionResult::Success { output, .. } => Ok(output.into_data()),
         ExecutionResult::Revert { output, .. } => Err(RpcError::Reverted(output)),
@@ -47,11 +56,11 @@ pub fn run(rules: ChainRules, head: &Head, header: &Header, request: &Transactio
 /// halving.
 pub fn estimate(
     rules: ChainRules,
-    head: &Head,
+    state: &StateAt,
     header: &Header,
     request: &TransactionRequest,
 ) -> Result<u64, RpcError> {
-    let environment = environment(rules, head, request)?;
+    let environment = environment(rules, state, request)?;
     let most = environment.gas_limit;
     let mut enough = most;
     let with_gas = |gas_limit: u64| {
@@ -59,7 +68,7 @@ pub fn estimate(
             gas_limit,
             ..environment.clone()
         };
-        call(rules, head.snapshot(), header, environment)
+        call(rules, &state.snapshot, header, environment)
     };
     let gas = match with_gas(enough)? {
         ExecutionResult::Success { gas, .. } => gas,
@@ -96,7 +105,8 @@ fn halted(reason: &HaltReason) -> RpcError {
     })
 }
 
-fn environment(rules: ChainRules, head: &Head, request: &TransactionRequest) -> Result<TxEnv, RpcError> {
+/// The transaction that a request describes; what it leaves out is what makes it run.
+pub fn environment(rules: ChainRules, state: &StateAt, request: &TransactionRequest) -> Result<TxEnv, RpcError> {
     let refuse = |reason: &str| Err(RpcError::InvalidParams(reason.into()));
     if request.blob_versioned_hashes.is_some() || request.max_fee_per_blob_gas.is_some() {
         return refuse("this ledger has no blobs");
@@ -121,7 +131,7 @@ fn environment(rules: ChainRules, head: &Head, request: &TransactionRequest) -> 
     let price = request.gas_price.or(request.max_fee_per_gas).unwrap_or_default();
     let mut gas_limit = request.gas.unwrap_or(u64::MAX).min(rules.gas_limit);
     if price > 0 {
-        let account = head.snapshot().account(caller)?.unwrap_or_default();
+        let account = state.snapshot.account(caller)?.unwrap_or_default();
         let affordable = account.balance.saturating_sub(value) / U256::from(price);
         gas_limit = gas_limit.min(affordable.saturating_to());
     }

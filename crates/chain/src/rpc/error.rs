@@ -25,8 +25,8 @@ pub enum RpcError {
     NotFound(String),
     /// The state of that block is gone.
     #[error(
-        "state of block {height} is not kept; this node serves the state of the {kept} newest blocks, the newest is \
-         {newest}"
+        "state of block {height} is not kept; this node serves the {kept} newest states, from the time it started on; \
+         the newest block is {newest}"
     )]
     NoState {
         /// The block asked for.

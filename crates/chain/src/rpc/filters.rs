@@ -37,6 +37,9 @@ pub struct Filters(Mutex<HashMap<U256, Cursor>>);
 impl Filters {
     /// A new filter; `None` collects block hashes.
     pub fn install(&self, ledger: &Ledger, filter: Option<Filter>) -> Result<U256, RpcError> {
+        if let Some(filter) = &filter {
+            read::criteria(filter)?;
+        }
         let now = Instant::now();
         let mut cursors = self.cursors();
         cursors.retain(|_, cursor| now.duration_since(cursor.used) < IDLE);

@@ -8,19 +8,21 @@ use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::primitives::{Address, B256, Bytes, U64, U256, keccak256};
 use alloy::rpc::types::pubsub::{Params, SubscriptionKind};
 use alloy::rpc::types::state::StateOverride;
+use alloy::rpc::types::trace::geth::{GethDebugTracingOptions, GethTrace};
 use alloy::rpc::types::{
-    Block, FeeHistory, Filter, FilterChanges, Index, Log, SyncInfo, SyncStatus, Transaction, TransactionReceipt,
-    TransactionRequest,
+    AccessListResult, Block, EIP1186AccountProofResponse, FeeHistory, Filter, FilterChanges, Index, Log, SyncInfo,
+    SyncStatus, Transaction, TransactionReceipt, TransactionRequest,
 };
+use alloy::serde::JsonStorageKey;
 use jsonrpsee::PendingSubscriptionSink;
 use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait};
 use tokio::sync::Semaphore;
 
-use super::api::{EthServer, NodeServer};
+use super::api::{DebugServer, EthServer, NodeServer};
 use super::error::RpcError;
 use super::filters::Filters;
 use super::subscription::{Topic, blocks};
-use super::{NodeInfo, call, convert, read};
+use super::{NodeInfo, access_list, call, convert, read, trace};
 use crate::application::Application;
 use crate::ledger::Ledger;
 
@@ -173,7 +175,7 @@ impl EthServer for Handlers {
 
     async fn balance(&self, address: Address, block: Option<BlockId>) -> RpcResult<U256> {
         self.run(move |ledger| {
-            let account = read::state(ledger, block)?.snapshot().account(address)?;
+            let account = read::state(ledger, block)?.snapshot.account(address)?;
             Ok(account.unwrap_or_default().balance)
         })
         .await
@@ -181,7 +183,7 @@ impl EthServer for Handlers {
 
     async fn transaction_count(&self, address: Address, block: Option<BlockId>) -> RpcResult<U64> {
         self.run(move |ledger| {
-            let account = read::state(ledger, block)?.snapshot().account(address)?;
+            let account = read::state(ledger, block)?.snapshot.account(address)?;
             let nonce = account.unwrap_or_default().nonce;
             let waiting = block
                 .is_some_and(|block| block.is_pending())
@@ -194,16 +196,16 @@ impl EthServer for Handlers {
 
     async fn code(&self, address: Address, block: Option<BlockId>) -> RpcResult<Bytes> {
         self.run(move |ledger| {
-            let head = read::state(ledger, block)?;
-            let account = head.snapshot().account(address)?.unwrap_or_default();
-            Ok(head.snapshot().code(account.code_hash)?)
+            let snapshot = read::state(ledger, block)?.snapshot;
+            let account = snapshot.account(address)?.unwrap_or_default();
+            Ok(snapshot.code(account.code_hash)?)
         })
         .await
     }
 
     async fn storage_at(&self, address: Address, slot: U256, block: Option<BlockId>) -> RpcResult<B256> {
         self.run(move |ledger| {
-            let value = read::state(ledger, block)?.snapshot().storage_value(address, slot)?;
+            let value = read::state(ledger, block)?.snapshot.storage_value(address, slot)?;
             Ok(value.into())
         })
         .await
@@ -217,13 +219,13 @@ impl EthServer for Handlers {
     ) -> RpcResult<Bytes> {
         no_overrides(&overrides)?;
         self.run(move |ledger| {
-            let head = read::state(ledger, block)?;
+            let state = read::state(ledger, block)?;
             let header = if block.is_some_and(|block| block.is_pending()) {
-                call::next_header(&head, now_seconds())
+                call::next_header(&state, now_seconds())
             } else {
-                head.snapshot().header().clone()
+                state.header.clone()
             };
-            call::run(ledger.chain_rules(), &head, &header, &request)
+            call::run(ledger.chain_rules(), &state, &header, &request)
         })
         .await
     }
@@ -236,12 +238,34 @@ impl EthServer for Handlers {
     ) -> RpcResult<U64> {
         no_overrides(&overrides)?;
         self.run(move |ledger| {
-            let head = read::state(ledger, block)?;
-            let header = call::next_header(&head, now_seconds());
-            let gas = call::estimate(ledger.chain_rules(), &head, &header, &request)?;
+            let state = read::state(ledger, block)?;
+            let header = call::next_header(&state, now_seconds());
+            let gas = call::estimate(ledger.chain_rules(), &state, &header, &request)?;
             Ok(U64::from(gas))
         })
         .await
+    }
+
+    async fn create_access_list(
+        &self,
+        request: TransactionRequest,
+        block: Option<BlockId>,
+    ) -> RpcResult<AccessListResult> {
+        self.run(move |ledger| {
+            let state = read::state(ledger, block)?;
+            let header = call::next_header(&state, now_seconds());
+            access_list::create(ledger.chain_rules(), &state, &header, &request)
+        })
+        .await
+    }
+
+    async fn proof(
+        &self,
+        address: Address,
+        slots: Vec<JsonStorageKey>,
+        block: Option<BlockId>,
+    ) -> RpcResult<EIP1186AccountProofResponse> {
+        self.run(move |ledger| read::proof(ledger, address, slots, block)).await
     }
 
     async fn send_raw_transaction(&self, raw: Bytes) -> RpcResult<B256> {
@@ -349,5 +373,13 @@ impl EthServer for Handlers {
         let blocks = blocks(&self.ledger);
         let sink = pending.accept().await?;
         topic.push(sink, blocks).await
+    }
+}
+
+#[async_trait]
+impl DebugServer for Handlers {
+    async fn trace_transaction(&self, hash: B256, options: Option<GethDebugTracingOptions>) -> RpcResult<GethTrace> {
+        self.run(move |ledger| trace::transaction(ledger, hash, options.unwrap_or_default()))
+            .await
     }
 }

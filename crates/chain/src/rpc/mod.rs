@@ -1,10 +1,11 @@
 //! Ethereum JSON-RPC over HTTP and WebSocket on one port.
 //!
 //! Promises: a committed block is final, so `latest`, `safe` and `finalized` are one, and no log is ever removed. Gas is
-//! free. State is served for the newest [`RECENT_STATES`](crate::ledger::RECENT_STATES) blocks, blocks, receipts and logs
-//! for all. Requests, batches, answers, connections and subscriptions are bounded; what is too much gets an error that says
+//! free. The newest [`RECENT_STATES`](crate::ledger::RECENT_STATES) states are served, and blocks, receipts and logs of any
+//! height. Requests, batches, answers, connections and subscriptions are bounded; what is too much gets an error that says
 //! so. There is no authentication and no CORS: bind it to loopback, or put something in front of it.
 
+mod access_list;
 mod api;
 mod call;
 mod convert;
@@ -13,6 +14,8 @@ mod filters;
 mod handlers;
 mod read;
 mod subscription;
+mod trace;
+mod trace_weight;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use jsonrpsee::server::{BatchRequestConfig, IdProvider, PingConfig, Server, Serv
 use jsonrpsee::types::SubscriptionId;
 
 use crate::ledger::Ledger;
-use api::{EthServer, NodeServer};
+use api::{DebugServer, EthServer, NodeServer};
 use handlers::Handlers;
 
 /// Bytes of a request: a batch of some transactions of the largest size, in hexadecimal.
@@ -144,9 +147,9 @@ pub async fn serve(ledger: Arc<Ledger>, address: SocketAddr, info: NodeInfo) -> 
 fn methods(ledger: Arc<Ledger>, info: NodeInfo) -> RpcModule<Handlers> {
     let handlers = Handlers::new(ledger, info);
     let mut methods = NodeServer::into_rpc(handlers.clone());
-    methods
-        .merge(EthServer::into_rpc(handlers))
-        .expect("no method has two names");
+    for more in [EthServer::into_rpc(handlers.clone()), DebugServer::into_rpc(handlers)] {
+        methods.merge(more).expect("no method has two names");
+    }
     methods
 }
 
@@ -158,9 +161,7 @@ mod tests {
     use super::*;
     use crate::application::Application;
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_subscriber_that_does_not_read_is_dropped_with_a_notice() {
-        let folder = tempfile::tempdir().unwrap();
+    fn ledger(folder: &std::path::Path) -> Arc<Ledger> {
         let genesis = serde_json::json!({
             "chainId": 1, "timestamp": 0,
             "members": [{
@@ -171,7 +172,31 @@ mod tests {
                 "proposeMs": 400, "proposeDeltaMs": 300, "voteMs": 200, "voteDeltaMs": 150, "heartbeatMs": 5000
             }
         });
-        let ledger = Ledger::open(folder.path(), &serde_json::from_value(genesis).unwrap()).unwrap();
+        Ledger::open(folder, &serde_json::from_value(genesis).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_page_for_users_has_all_methods_and_no_others() {
+        let page = include_str!("../../../../docs/ledger-rpc.md");
+        let first_column = |line: &'static str| line.strip_prefix("| `")?.split('|').next();
+        let mut described: Vec<&str> = page
+            .lines()
+            .filter_map(first_column)
+            .flat_map(|names| names.split(['`', ',', ' ']))
+            .filter(|name| name.contains('_'))
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let methods = methods(ledger(folder.path()), NodeInfo::alone());
+        let mut served: Vec<&str> = methods.method_names().collect();
+        described.sort_unstable();
+        served.sort_unstable();
+        assert_eq!(described, served);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_subscriber_that_does_not_read_is_dropped_with_a_notice() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path());
         let methods = methods(ledger.clone(), NodeInfo::alone());
         let subscribe = r#"{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}"#;
         let (_, mut messages) = methods.raw_json_request(subscribe, 1).await.unwrap();

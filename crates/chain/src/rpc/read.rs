@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use alloy::consensus::Header;
 use alloy::eips::{BlockId, BlockNumberOrTag};
-use alloy::primitives::B256;
-use alloy::rpc::types::{FeeHistory, Filter, FilterBlockOption, Transaction, TransactionReceipt};
+use alloy::primitives::{Address, B256};
+use alloy::rpc::types::{
+    EIP1186AccountProofResponse, EIP1186StorageProof, FeeHistory, Filter, FilterBlockOption, Transaction,
+    TransactionReceipt,
+};
+use alloy::serde::JsonStorageKey;
 
 use super::convert;
 use super::error::RpcError;
-use crate::ledger::{Head, Ledger, RECENT_STATES};
-use crate::store::{FoundLog, LogQuery, Snapshot, StoreError, StoredBlock};
+use crate::ledger::{Ledger, RECENT_STATES};
+use crate::store::{AccountProof, FoundLog, LogQuery, Snapshot, StoreError, StoredBlock};
 
 /// Blocks whose fees one request may ask for, as in other clients.
 const MAX_FEE_HISTORY: u64 = 1024;
@@ -45,19 +50,38 @@ pub fn block(ledger: &Ledger, block: BlockId) -> Result<Option<StoredBlock>, Rpc
     }
 }
 
+/// The state that a block left.
+#[derive(Debug, Clone)]
+pub struct StateAt {
+    /// The block's header.
+    pub header: Header,
+    /// The block's hash.
+    pub hash: B256,
+    /// A view with that state: the block's own, or that of a later block that changed nothing.
+    pub snapshot: Arc<Snapshot>,
+}
+
 /// The state after the block that is meant; the newest if none is named.
-pub fn state(ledger: &Ledger, block: Option<BlockId>) -> Result<Arc<Head>, RpcError> {
+pub fn state(ledger: &Ledger, block: Option<BlockId>) -> Result<StateAt, RpcError> {
     let head = ledger.head();
     let block = block.unwrap_or_default();
     let height = height_of(head.snapshot(), block)?.ok_or_else(|| RpcError::NotFound(format!("block {block:?}")))?;
-    if height == head.height() {
-        return Ok(head);
-    }
-    ledger.recent(height).ok_or(RpcError::NoState {
+    state_at(ledger, height)
+}
+
+/// The state after the block of this height.
+pub fn state_at(ledger: &Ledger, height: u64) -> Result<StateAt, RpcError> {
+    let head = ledger.head();
+    let (header, hash) = head
+        .snapshot()
+        .header_at(height)?
+        .ok_or_else(|| RpcError::NotFound(format!("block {height}")))?;
+    let snapshot = ledger.state(header.state_root).ok_or(RpcError::NoState {
         height,
         newest: head.height(),
         kept: RECENT_STATES,
-    })
+    })?;
+    Ok(StateAt { header, hash, snapshot })
 }
 
 /// A transaction, committed or waiting.
@@ -89,6 +113,24 @@ pub fn receipts(snapshot: &Snapshot, height: u64) -> Result<Vec<TransactionRecei
     Ok(convert::receipts(&block, snapshot.receipts_at(height)?))
 }
 
+/// Addresses and topics that one filter may name.
+const MAX_FILTER_VALUES: usize = 1024;
+
+/// What logs a filter matches, in any block.
+pub fn criteria(filter: &Filter) -> Result<LogQuery, RpcError> {
+    let values = filter.address.len() + filter.topics.iter().map(|topic| topic.len()).sum::<usize>();
+    if values > MAX_FILTER_VALUES {
+        return Err(RpcError::InvalidParams(format!(
+            "the filter names {values} addresses and topics, at most {MAX_FILTER_VALUES} are taken; use several filters"
+        )));
+    }
+    Ok(LogQuery {
+        addresses: filter.address.iter().copied().collect(),
+        topics: std::array::from_fn(|position| filter.topics[position].iter().copied().collect()),
+        ..Default::default()
+    })
+}
+
 /// What a filter asks of the index. Without a range it means the newest block, as in other clients.
 pub fn log_query(snapshot: &Snapshot, filter: &Filter) -> Result<LogQuery, RpcError> {
     let newest = snapshot.height();
@@ -112,8 +154,7 @@ pub fn log_query(snapshot: &Snapshot, filter: &Filter) -> Result<LogQuery, RpcEr
     Ok(LogQuery {
         from,
         to,
-        addresses: filter.address.iter().copied().collect(),
-        topics: std::array::from_fn(|position| filter.topics[position].iter().copied().collect()),
+        ..criteria(filter)?
     })
 }
 
@@ -187,4 +228,37 @@ fn block_rewards(snapshot: &Snapshot, height: u64, percentiles: &[f64]) -> Resul
         reached.or(tips.last()).map_or(0, |(tip, _)| *tip)
     };
     Ok(percentiles.iter().map(reward).collect())
+}
+
+/// Slots that one request may ask proofs of, as in other clients.
+const MAX_PROOF_SLOTS: usize = 1024;
+
+/// `eth_getProof`.
+pub fn proof(
+    ledger: &Ledger,
+    address: Address,
+    keys: Vec<JsonStorageKey>,
+    block: Option<BlockId>,
+) -> Result<EIP1186AccountProofResponse, RpcError> {
+    if keys.len() > MAX_PROOF_SLOTS {
+        return Err(RpcError::InvalidParams(format!(
+            "{} slots are asked for, at most {MAX_PROOF_SLOTS} can be proven at a time",
+            keys.len()
+        )));
+    }
+    let slots: Vec<B256> = keys.iter().map(JsonStorageKey::as_b256).collect();
+    let proof = AccountProof::of(&state(ledger, block)?.snapshot, address, &slots)?;
+    Ok(EIP1186AccountProofResponse {
+        address,
+        balance: proof.account.balance,
+        code_hash: proof.account.code_hash,
+        nonce: proof.account.nonce,
+        storage_hash: proof.account.storage_root,
+        account_proof: proof.nodes,
+        storage_proof: keys
+            .into_iter()
+            .zip(proof.slots)
+            .map(|(key, (value, nodes))| EIP1186StorageProof::new(key, value, nodes))
+            .collect(),
+    })
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::convert;
 use super::error::RpcError;
+use super::{convert, read};
 use crate::ledger::{Committed, Ledger};
 use crate::store::LogQuery;
 
@@ -36,11 +36,7 @@ impl Topic {
         match (kind, params) {
             (SubscriptionKind::NewHeads, _) => Ok(Self::NewHeads),
             (SubscriptionKind::Logs, None | Some(Params::None)) => Ok(Self::Logs(LogQuery::default())),
-            (SubscriptionKind::Logs, Some(Params::Logs(filter))) => Ok(Self::Logs(LogQuery {
-                addresses: filter.address.iter().copied().collect(),
-                topics: std::array::from_fn(|position| filter.topics[position].iter().copied().collect()),
-                ..Default::default()
-            })),
+            (SubscriptionKind::Logs, Some(Params::Logs(filter))) => Ok(Self::Logs(read::criteria(&filter)?)),
             _ => Err(RpcError::InvalidParams(
                 "only newHeads and logs (with a filter) can be subscribed to".into(),
             )),

@@ -10,6 +10,9 @@ mod error;
 mod logs;
 #[cfg(test)]
 mod oracle_tests;
+mod proof;
+#[cfg(test)]
+mod proof_tests;
 mod snapshot;
 mod tables;
 mod trie;
@@ -24,6 +27,7 @@ use redb::{Database, DatabaseError, Durability, ReadableDatabase};
 pub use commit::{BlockWrite, StateChanges};
 pub use error::StoreError;
 pub use logs::{BlockPlace, FoundLog, LogQuery, LogQueryError, MAX_LOGS, logs_of};
+pub use proof::AccountProof;
 pub use snapshot::{Snapshot, StoredBlock};
 pub use trie::{NodeChanges, TrieUpdate};
 

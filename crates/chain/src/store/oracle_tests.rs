@@ -21,14 +21,14 @@ use crate::execution::roots;
 use crate::genesis::Genesis;
 
 /// What a block sets: an account's balance, `None` to remove it, and slots.
-type Change = (u8, Option<u64>, Vec<(u8, u64)>);
-type State = BTreeMap<Address, (u64, BTreeMap<U256, U256>)>;
+pub(super) type Change = (u8, Option<u64>, Vec<(u8, u64)>);
+pub(super) type State = BTreeMap<Address, (u64, BTreeMap<U256, U256>)>;
 
-fn address(n: u8) -> Address {
+pub(super) fn address(n: u8) -> Address {
     Address::with_last_byte(n)
 }
 
-fn changes() -> impl Strategy<Value = Vec<Vec<Change>>> {
+pub(super) fn changes() -> impl Strategy<Value = Vec<Vec<Change>>> {
     let value = prop_oneof![2 => Just(0), 1 => 1..200_u64, 1 => any::<u64>()];
     let slots = prop::collection::vec((0..40_u8, value), 0..12);
     let change = (0..24_u8, prop::option::weighted(0.8, 1..u64::MAX), slots);
@@ -52,7 +52,7 @@ fn genesis() -> GenesisBlock {
 }
 
 /// A store that begins with an empty state.
-fn empty_store(folder: &std::path::Path) -> (Store, Header) {
+pub(super) fn empty_store(folder: &std::path::Path) -> (Store, Header) {
     let genesis = genesis();
     let header = Header {
         state_root: alloy::consensus::EMPTY_ROOT_HASH,
@@ -77,7 +77,7 @@ fn empty_store(folder: &std::path::Path) -> (Store, Header) {
 }
 
 /// What execution would hand over for a block's changes: net changes against the state before.
-fn bundle(before: &State, after: &State) -> BundleState {
+pub(super) fn bundle(before: &State, after: &State) -> BundleState {
     let mut bundle = BundleState::default();
     let addresses: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
     for address in addresses {
@@ -120,7 +120,7 @@ fn oracle(state: &State) -> B256 {
     }))
 }
 
-fn apply(state: &mut State, block: &[Change]) {
+pub(super) fn apply(state: &mut State, block: &[Change]) {
     for (n, balance, slots) in block {
         let address = address(*n);
         match balance {
