@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use malachitebft_signing_ed25519::PrivateKey;
+use malachitebft_signing_ed25519::{PrivateKey, PublicKey, Signature};
 use rand::TryRngCore;
 use zeroize::Zeroizing;
 
@@ -120,6 +120,12 @@ impl ValidatorKey {
         *self.signing_key().public_key().as_bytes()
     }
 
+    /// A signature that shows possession of this key to whoever is to trust it for what `statement` says. It can't be taken
+    /// for a consensus message.
+    pub fn prove_possession(&self, statement: &[u8]) -> [u8; 64] {
+        self.signing_key().sign(&possession(statement)).to_bytes()
+    }
+
     pub(crate) fn signing_key(&self) -> PrivateKey {
         PrivateKey::from(*self.0)
     }
@@ -127,6 +133,20 @@ impl ValidatorKey {
     pub(crate) fn seed(&self) -> Zeroizing<[u8; 32]> {
         self.0.clone()
     }
+}
+
+/// What is signed; consensus messages begin otherwise.
+fn possession(statement: &[u8]) -> Vec<u8> {
+    [b"hanse: possession of a validator key\n", statement].concat()
+}
+
+/// Whether `signature` is [`ValidatorKey::prove_possession`] of `statement` by the key with this public half.
+pub fn verify_possession(public: &[u8; 32], statement: &[u8], signature: &[u8]) -> bool {
+    let (Ok(key), Ok(signature)) = (PublicKey::from_bytes(*public), <[u8; 64]>::try_from(signature)) else {
+        return false;
+    };
+    key.verify(&possession(statement), &Signature::from_bytes(signature))
+        .is_ok()
 }
 
 impl std::fmt::Debug for ValidatorKey {
@@ -188,6 +208,20 @@ mod tests {
     fn debug_output_does_not_hold_the_private_key() {
         let key = ValidatorKey::from_seed([7; 32]);
         assert!(!format!("{key:?}").contains(&"07".repeat(8)));
+    }
+
+    #[test]
+    fn possession_is_shown_by_the_key_for_the_statement_alone() {
+        let (key, other) = (ValidatorKey::generate(), ValidatorKey::generate());
+        let proof = key.prove_possession(b"admit me");
+        assert!(verify_possession(&key.public_key(), b"admit me", &proof));
+        assert!(!verify_possession(&key.public_key(), b"admit her", &proof));
+        assert!(!verify_possession(&other.public_key(), b"admit me", &proof));
+        assert!(!verify_possession(&key.public_key(), b"admit me", &proof[1..]));
+        assert!(
+            key.signing_key().sign(b"admit me").to_bytes() != proof,
+            "nothing else can be taken for it"
+        );
     }
 
     // RFC 8032, section 7.1, test 1.

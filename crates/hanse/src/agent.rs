@@ -1,11 +1,13 @@
 //! One agent: puts the roles together as the configuration says. No logic of its own.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::Address;
 use anyhow::{Context, anyhow};
-use hanse_chain::genesis::Genesis;
+use hanse_chain::consensus::ConsensusStatus;
+use hanse_chain::genesis::{Genesis, MemberInfo};
 use hanse_chain::node::{Node, NodeConfig};
 use hanse_cluster::Cluster;
 use hanse_devcluster::{DevCluster, DevClusterConfig, Image, Images};
@@ -16,8 +18,12 @@ use hanse_orchestrator::{Catalogue, Federation, Orchestrator, OrchestratorConfig
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger};
+use crate::consortium::{self, Consortium, OwnNode};
 use crate::keys::DomainKeys;
 
 /// Everything that runs in an agent.
@@ -25,19 +31,22 @@ pub struct Agent {
     node: Option<Node>,
     development: Option<DevCluster>,
     orchestrator: Orchestrator,
-    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    consortium: (CancellationToken, JoinHandle<()>),
+    server: JoinHandle<std::io::Result<()>>,
 }
 
 /// Runs an agent until SIGTERM or Ctrl-C; with `follow_stdin` also until standard input ends, which it does when the
 /// process that started it is gone.
 pub async fn run(config: Config, follow_stdin: bool) -> anyhow::Result<()> {
     let mut agent = Agent::start(&config).await?;
+    let node = agent.node.as_ref().map(Node::watch_status);
     tracing::info!(domain = config.domain, api = %config.api.listen, "agent ready");
     let mut terminate = signal(SignalKind::terminate())?;
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         result = tokio::signal::ctrl_c() => result.context("could not listen for Ctrl-C"),
         () = parent_gone(), if follow_stdin => Ok(()),
+        reason = has_twin(node) => Err(anyhow!(reason)),
         served = &mut agent.server => Err(anyhow!("the REST API stopped: {served:?}")),
     };
     tracing::info!("stopping");
@@ -51,11 +60,22 @@ async fn parent_gone() {
     while input.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
+/// Returns when the node has found another one that runs with its key; this one must stop.
+async fn has_twin(node: Option<watch::Receiver<ConsensusStatus>>) -> String {
+    let Some(mut status) = node else {
+        return std::future::pending().await;
+    };
+    match status.wait_for(|status| status.duplicate_key).await {
+        Ok(status) => status.halted.clone().unwrap_or_default(),
+        Err(_) => std::future::pending().await,
+    }
+}
+
 impl Agent {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("could not create the data folder {}", config.data_dir.display()))?;
-        let keys = DomainKeys::load(config)?;
+        let keys = Arc::new(DomainKeys::load(config)?);
         // First, because whoever is told of a port that is taken should be told before anything else runs.
         let listener = TcpListener::bind(config.api.listen).await.with_context(|| {
             format!(
@@ -77,7 +97,9 @@ impl Agent {
             Some(development) => development.client(),
             None => real_cluster(&config.cluster).await?,
         };
-        let ledger = Federation::new(connect_ledger(config, node.as_ref(), &keys).await?, keys.ledger.clone());
+        let contracts = connect_ledger(config, node.as_ref(), &keys).await?;
+        let consortium = open_consortium(config, contracts.clone(), &keys, node.as_ref())?;
+        let ledger = Federation::new(contracts, keys.ledger.clone());
         let store = Store::open(&config.data_dir.join("orchestrator.redb"))?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -90,20 +112,34 @@ impl Agent {
             check_timeout: Duration::from_secs(config.check_timeout_seconds),
             experiments: config.data_dir.join("experiments"),
         };
-        let orchestrator =
-            Orchestrator::start(settings, ledger, Cluster::new(client), store, keys.sealing, http).await?;
+        let orchestrator = Orchestrator::start(
+            settings,
+            ledger,
+            Cluster::new(client),
+            store,
+            keys.sealing.clone(),
+            http,
+        )
+        .await?;
         let catalogue = Catalogue::new(config.catalogue.clone());
-        let router = api::router(orchestrator.clone(), catalogue, access, config.api.listen);
+        let others = consortium::routes(consortium.clone());
+        let router = api::router(orchestrator.clone(), catalogue, access, config.api.listen, others);
+        let stop = CancellationToken::new();
+        let attending = tokio::spawn(consortium.attend(stop.clone()));
         let server = tokio::spawn(api::serve(listener, router, orchestrator.clone()));
         Ok(Self {
             node,
             development,
             orchestrator,
+            consortium: (stop, attending),
             server,
         })
     }
 
     async fn stop(self) {
+        let (stop, attending) = self.consortium;
+        stop.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(5), attending).await;
         self.orchestrator.shutdown().await;
         let _ = tokio::time::timeout(Duration::from_secs(5), self.server).await;
         if let Some(development) = self.development {
@@ -130,6 +166,44 @@ fn token(config: &Config) -> anyhow::Result<Option<String>> {
     Ok(Some(token.to_owned()))
 }
 
+/// This domain's part in the consortium.
+fn open_consortium(
+    config: &Config,
+    ledger: Ledger,
+    keys: &Arc<DomainKeys>,
+    node: Option<&Node>,
+) -> anyhow::Result<Arc<Consortium>> {
+    let embedded = config.ledger.embedded.as_ref();
+    let node = match (node, embedded) {
+        (Some(node), Some(embedded)) => Some(OwnNode {
+            genesis: load_genesis(&embedded.genesis)?,
+            wishes: node.wishes(),
+            status: node.watch_status(),
+            rpc: format!("http://{}", node.rpc_addr()).parse()?,
+        }),
+        _ => None,
+    };
+    let listen = embedded.map(|embedded| consortium::consensus_address(embedded.consensus_listen));
+    let address = embedded.and_then(|embedded| embedded.consensus_address.clone());
+    let me = MemberInfo {
+        account: keys.ledger.address(),
+        validator_key: keys.validator.generation(0).public_key().into(),
+        sealing_key: keys.sealing.public().into(),
+        name: config.domain.clone(),
+        consensus_address: address.or(listen).unwrap_or_default(),
+        peer_id: keys.swarm.to_string(),
+        url: config.api.public_url(),
+    };
+    let settings = consortium::Settings {
+        me,
+        admission: config.consortium.admission,
+        bootstrap: config.consortium.invite.clone(),
+        data_dir: config.data_dir.clone(),
+    };
+    let http = consortium::http_client()?;
+    Ok(Arc::new(Consortium::open(settings, ledger, keys.clone(), node, http)?))
+}
+
 async fn start_node(config: &Config, embedded: &EmbeddedLedger, keys: &DomainKeys) -> anyhow::Result<Node> {
     let genesis = load_genesis(&embedded.genesis)?;
     let node = Node::start(NodeConfig {
@@ -138,7 +212,7 @@ async fn start_node(config: &Config, embedded: &EmbeddedLedger, keys: &DomainKey
         keys: keys.validator.clone(),
         consensus_listen: embedded.consensus_listen,
         rpc_listen: embedded.rpc_listen,
-        bootstrap: Vec::new(),
+        bootstrap: embedded.bootstrap.clone(),
     });
     node.await.context("the ledger node did not start")
 }

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::client::Client;
 use crate::config::Layers;
 use crate::output::{self, Format};
-use crate::{agent, bench, check, keys, up};
+use crate::{agent, bench, check, consortium, keys, up};
 
 #[derive(Parser)]
 #[command(
@@ -49,6 +49,12 @@ enum Command {
         after_help = "Example: hanse services federate object-detection --scenario component"
     )]
     Services(Services),
+    /// Set up a new domain with an invite of a member, have it admitted, and run its agent.
+    #[command(after_help = "Example: hanse join 'http://127.0.0.1:8000/#5be1….a0c3…' --name fifth --local")]
+    Join(consortium::JoinArguments),
+    /// See who is in the consortium; let domains come and go.
+    #[command(subcommand)]
+    Consortium(consortium::ConsortiumCommand),
     /// Make and look at a domain's keys.
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -101,11 +107,11 @@ pub struct ApiArguments {
     token_file: Option<PathBuf>,
     /// Form of the answer.
     #[arg(long, short, value_enum, default_value_t)]
-    output: Format,
+    pub output: Format,
 }
 
 impl ApiArguments {
-    fn client(&self) -> anyhow::Result<Client> {
+    pub fn client(&self) -> anyhow::Result<Client> {
         let token = self.token_file.as_ref().map(std::fs::read_to_string).transpose()?;
         Client::new(&self.api, token.map(|token| token.trim().to_owned()))
     }
@@ -200,8 +206,7 @@ pub fn main() -> ExitCode {
 }
 
 /// What libraries say of peers that come and go is not of interest; `HANSE_LOG` shows it.
-const AGENT_LOG: &str =
-    "info,libp2p=off,arc_malachitebft=off,arc_malachitebft_network=off,alloy_pubsub=off,alloy_transport_ws=off";
+const AGENT_LOG: &str = "info,libp2p=off,yamux=off,arc_malachitebft=off,arc_malachitebft_network=off,alloy_pubsub=off,alloy_transport_ws=off";
 
 fn log(default: &str) {
     let filter = EnvFilter::try_from_env("HANSE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
@@ -224,6 +229,11 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Status(api) => status(&api).await,
         Command::Services(command) => services(command).await,
+        Command::Join(arguments) => {
+            log(AGENT_LOG);
+            consortium::join(arguments).await
+        }
+        Command::Consortium(command) => consortium::run(command).await,
         Command::Keys(command) => keys::run(command),
         Command::Config(ConfigCommand::Show { config, output }) => show_config(&config, output),
         Command::Check { config, output } => check::run(&config, output).await,

@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod client;
 mod config;
+mod consortium;
 mod keys;
 mod output;
 mod up;

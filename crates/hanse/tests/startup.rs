@@ -4,7 +4,7 @@
 
 mod league;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use league::{HANSE, League};
@@ -24,6 +24,36 @@ fn refused(config: &Path, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is missing in: {text}");
     }
+}
+
+/// A copy of the first domain's configuration and keys in another folder.
+fn copy_of_the_first(league: &League) -> PathBuf {
+    let original = league.agents[0].config.parent().unwrap().to_owned();
+    let copy = original.parent().unwrap().join("copy");
+    std::fs::create_dir_all(copy.join("keys")).unwrap();
+    for key in std::fs::read_dir(original.join("keys")).unwrap() {
+        let key = key.unwrap();
+        std::fs::copy(key.path(), copy.join("keys").join(key.file_name())).unwrap();
+    }
+    std::fs::copy(&league.agents[0].config, copy.join("hanse.yaml")).unwrap();
+    copy
+}
+
+/// An agent of that copy, with ports of its own.
+fn copy_command(copy: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command
+        .args(["90", HANSE, "agent", "--config"])
+        .arg(copy.join("hanse.yaml"));
+    for setting in [
+        "api.listen=127.0.0.1:0",
+        "ledger.embedded.consensusListen=127.0.0.1:0",
+        "ledger.embedded.rpcListen=127.0.0.1:0",
+        "cluster.development.listen=127.0.0.1:0",
+    ] {
+        command.args(["--set", setting]);
+    }
+    command
 }
 
 #[test]
@@ -54,32 +84,7 @@ fn two_agents_with_one_validator_key_do_not_both_run() {
         league.spawn(index);
     }
     league.wait_all_ready();
-    // A copy of the first domain's keys, with other ports and another folder.
-    let original = league.agents[0].config.parent().unwrap().to_owned();
-    let copy = original.parent().unwrap().join("copy");
-    std::fs::create_dir_all(copy.join("keys")).unwrap();
-    for key in std::fs::read_dir(original.join("keys")).unwrap() {
-        let key = key.unwrap();
-        std::fs::copy(key.path(), copy.join("keys").join(key.file_name())).unwrap();
-    }
-    std::fs::copy(&league.agents[0].config, copy.join("hanse.yaml")).unwrap();
-    let output = Command::new("timeout")
-        .args(["60", HANSE, "agent", "--config"])
-        .arg(copy.join("hanse.yaml"))
-        .args([
-            "--set",
-            "api.listen=127.0.0.1:0",
-            "--set",
-            "ledger.embedded.consensusListen=127.0.0.1:0",
-        ])
-        .args([
-            "--set",
-            "ledger.embedded.rpcListen=127.0.0.1:0",
-            "--set",
-            "cluster.development.listen=127.0.0.1:0",
-        ])
-        .output()
-        .unwrap();
+    let output = copy_command(&copy_of_the_first(&league)).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
@@ -100,4 +105,40 @@ fn a_listener_that_others_can_reach_needs_a_token() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("api.tokenFile"), "{text}");
+}
+
+#[test]
+fn of_two_agents_with_one_seed_that_start_at_the_same_instant_one_stops() {
+    let mut league = League::prepare(4);
+    (1..4).for_each(|index| league.spawn(index));
+    let copy = copy_of_the_first(&league);
+    // Both at once: neither can find the other listening.
+    let twin = copy_command(&copy)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    league.spawn(0);
+    let output = twin.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("another node"), "{text}");
+    // The one at the registered address is well, and has not contradicted the other.
+    league.wait_all_ready();
+    let height = league.get(0, "/api/v1/health")["ledger_height"].as_u64().unwrap();
+    league::wait("the ledger to go on with all four", || {
+        let page = league.try_get(0, "/api/v1/ready")?;
+        (page["ledger_height"].as_u64()? > height).then_some(())
+    });
+}
+
+#[test]
+fn a_seed_that_others_may_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let league = League::prepare(1);
+    let config = &league.agents[0].config;
+    let seed = config.with_file_name("keys").join("seed");
+    std::fs::set_permissions(&seed, std::fs::Permissions::from_mode(0o644)).unwrap();
+    refused(config, &["others may read", "chmod 600"]);
 }

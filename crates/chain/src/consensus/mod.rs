@@ -41,5 +41,6 @@ mod vote;
 mod watchdog;
 
 pub use certificate::certify;
+pub use peers::{peer_address, validator_peer};
 pub use service::{Consensus, ConsensusConfig, ConsensusStartError, Wishes};
 pub use status::ConsensusStatus;

@@ -49,6 +49,17 @@ pub fn dial_address(validator: &Validator) -> Result<Multiaddr, BadAddress> {
     Ok(address.with(Protocol::P2p(peer_id(&validator.key)?)))
 }
 
+/// [`peer_id`], where the key is one.
+pub fn validator_peer(key: &[u8; 32]) -> Option<PeerId> {
+    peer_id(key).ok()
+}
+
+/// The multiaddr with `/p2p/` at its end at which a node can catch up from the validator with this key, if it can be dialed.
+pub fn peer_address(consensus_address: &str, key: &[u8; 32]) -> Option<String> {
+    let address = transport_address(consensus_address).ok()?;
+    Some(address.with(Protocol::P2p(validator_peer(key)?)).to_string())
+}
+
 /// Where the consortium says that the validator with this key is, if it is one and can be dialed.
 pub fn registered_address(rules: &HeightRules, key: &[u8; 32]) -> Option<Multiaddr> {
     let own = rules.validators.iter().find(|validator| validator.key == *key)?;

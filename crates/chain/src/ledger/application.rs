@@ -10,7 +10,7 @@ use alloy::primitives::{Address, B256, Bytes};
 use tokio::sync::{mpsc, watch};
 
 use super::check::{self, CheckError};
-use super::{Committed, Head, Ledger, RECENT_STATES, rules};
+use super::{Asked, Committed, Head, Ledger, RECENT_STATES, claims, rules};
 use crate::application::{Application, Decided, Halt, HeightRules, InvalidBlock, MAX_BLOCK_BYTES, Tip};
 use crate::execution::block::{BlockExecution, ExecutedBlock, Inclusion};
 use crate::execution::decode::{DecodedBlock, decode_block};
@@ -125,8 +125,10 @@ impl Application for Ledger {
             .into_iter()
             .zip(encoded)
             .filter_map(|(transaction, encoded)| {
-                let account = |sender| self.head().account(sender);
-                self.mempool.insert(transaction?, encoded, account).ok()
+                let transaction = transaction?;
+                let asked = Asked::by(&transaction);
+                let account = |sender| self.head().account(self.rules, sender, asked);
+                self.mempool.insert(transaction, encoded, account).ok()
             })
             .count();
         if taken < total {
@@ -166,6 +168,13 @@ impl Ledger {
             let sender = pooled.transaction.signer();
             if skipped.contains(&sender) {
                 continue;
+            }
+            if !head.is_member(&sender) {
+                skipped.insert(sender);
+                if !claims::is_claim(&pooled.transaction) || !claims::is_owed(self.rules, &head.snapshot, sender)? {
+                    impossible.push(pooled.hash());
+                    continue;
+                }
             }
             match execution.add(pooled.transaction.clone())? {
                 Inclusion::Included => {}

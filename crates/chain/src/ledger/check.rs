@@ -1,9 +1,11 @@
 //! Checking a proposed or decided block against its parent.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alloy::primitives::Address;
 
+use super::claims;
 use crate::application::InvalidBlock;
 use crate::execution::block::{BlockExecution, ExecutedBlock, Inclusion};
 use crate::execution::decode::DecodedBlock;
@@ -75,7 +77,7 @@ pub fn timely(block: &DecodedBlock, parent: &Snapshot, proposer: Address, now_ms
 }
 
 /// Executes a block that [`follows`] its parent, and compares all that it claims. `members` are those of the parent's state:
-/// nobody else's transactions may be in it.
+/// of nobody else a transaction may be in it, but for one withdrawal of what that state owes him.
 pub fn execute(
     rules: ChainRules,
     parent: &Arc<Snapshot>,
@@ -92,10 +94,14 @@ pub fn execute(
 
     let header = &block.header;
     let mut execution = BlockExecution::start(rules, parent.clone(), members, header.timestamp, header.beneficiary)?;
+    let mut claimed = BTreeSet::new();
     for (index, transaction) in transactions.into_iter().enumerate() {
         let sender = transaction.signer();
         if !members.contains(&sender) {
-            return Err(invalid(format!("transaction {index}: {sender} is not a member")));
+            let claims = claims::is_claim(&transaction) && claims::is_owed(rules, parent, sender)?;
+            if !claims || !claimed.insert(sender) {
+                return Err(invalid(format!("transaction {index}: {sender} is not a member")));
+            }
         }
         match execution.add(transaction)? {
             Inclusion::Included => {}

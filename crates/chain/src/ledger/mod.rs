@@ -6,6 +6,7 @@
 mod application;
 mod cache;
 mod check;
+pub mod claims;
 mod rules;
 
 use std::collections::VecDeque;
@@ -13,8 +14,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
-use alloy::consensus::Header;
 use alloy::consensus::transaction::SignerRecoverable;
+use alloy::consensus::{Header, Transaction, TxEnvelope};
 use alloy::primitives::{Address, B256, Bytes};
 use tokio::sync::broadcast;
 
@@ -76,15 +77,35 @@ impl Head {
         self.members.contains(account)
     }
 
-    fn account(&self, sender: Address) -> Result<Account, Rejection> {
-        if !self.is_member(&sender) {
+    /// The account of a sender who may send this transaction.
+    fn account(&self, rules: ChainRules, sender: Address, asked: Asked) -> Result<Account, Rejection> {
+        let account = self.snapshot.account(sender)?.unwrap_or_default();
+        // Of somebody who is no member one transaction can wait, not more.
+        let may = self.is_member(&sender)
+            || asked.claim && asked.nonce == account.nonce && claims::is_owed(rules, &self.snapshot, sender)?;
+        if !may {
             return Err(Rejection::NotMember(sender));
         }
-        let account = self.snapshot.account(sender)?.unwrap_or_default();
         Ok(Account {
             nonce: account.nonce,
             balance: account.balance,
         })
+    }
+}
+
+/// What of a transaction decides whether its sender may send it.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    nonce: u64,
+    claim: bool,
+}
+
+impl Asked {
+    fn by(transaction: &TxEnvelope) -> Self {
+        Self {
+            nonce: transaction.nonce(),
+            claim: claims::is_claim(transaction),
+        }
     }
 }
 
@@ -180,8 +201,10 @@ impl Ledger {
         let hash = *transaction.tx_hash();
         let transaction = transaction.try_into_recovered().map_err(|_| Rejection::BadSignature)?;
         let encoded = Bytes::copy_from_slice(raw);
-        self.mempool
-            .insert(transaction, encoded.clone(), |sender| self.head().account(sender))?;
+        let asked = Asked::by(&transaction);
+        self.mempool.insert(transaction, encoded.clone(), |sender| {
+            self.head().account(self.rules, sender, asked)
+        })?;
         self.mempool.pass_on(hash, encoded, Instant::now());
         Ok(hash)
     }

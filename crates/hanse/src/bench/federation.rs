@@ -80,6 +80,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let example = programs::example(|text| progress.say(text)).await?;
     let temporary = tempfile::tempdir().context("there is no folder for temporary files")?;
     let plan = Plan {
+        admission: crate::config::Admission::ByHand,
         domains: arguments.domains,
         first_api_port: None,
         catalogue: &example.catalogue,

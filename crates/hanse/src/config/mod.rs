@@ -10,6 +10,8 @@ use hanse_orchestrator::Bidding;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::consortium::Invite;
+
 pub use layers::Layers;
 
 /// Everything that an agent can be told.
@@ -22,6 +24,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub keys: KeysConfig,
     pub ledger: LedgerConfig,
+    pub consortium: ConsortiumConfig,
     pub cluster: ClusterConfig,
     pub api: ApiConfig,
     /// Folder of services that can be deployed by name.
@@ -41,6 +44,7 @@ impl Default for Config {
             data_dir: "hanse-data".into(),
             keys: KeysConfig::default(),
             ledger: LedgerConfig::default(),
+            consortium: ConsortiumConfig::default(),
             cluster: ClusterConfig::default(),
             api: ApiConfig::default(),
             catalogue: None,
@@ -87,8 +91,35 @@ pub struct EmbeddedLedger {
     pub genesis: PathBuf,
     /// Where other validators connect.
     pub consensus_listen: SocketAddr,
+    /// Multiaddr at which they reach that, when it is not where it listens; for a domain that asks to be admitted.
+    #[serde(default)]
+    pub consensus_address: Option<String>,
     /// Where Ethereum JSON-RPC (HTTP and WebSocket) is served.
     pub rpc_listen: SocketAddr,
+    /// Members to catch up from as long as this domain is none: multiaddrs with `/p2p/` and a peer id at their end.
+    #[serde(default)]
+    pub bootstrap: Vec<String>,
+}
+
+/// How this domain takes part in the consortium.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ConsortiumConfig {
+    /// Who votes when a domain asks to be admitted.
+    pub admission: Admission,
+    /// The invite with which this domain asks to be admitted, as long as it is no member.
+    pub invite: Option<Invite>,
+}
+
+/// Who votes for admissions. Removals are always voted on by hand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum Admission {
+    /// The operator, with `hanse consortium vote`.
+    #[default]
+    ByHand,
+    /// The agent: it proposes whoever comes with an invite of its own, and votes for whomever another member proposes.
+    Automatic,
 }
 
 /// Which Kubernetes cluster.
@@ -128,6 +159,15 @@ pub struct ApiConfig {
     pub listen: SocketAddr,
     /// File that holds the bearer token; obligatory unless `listen` is loopback.
     pub token_file: Option<PathBuf>,
+    /// URL at which other domains reach it; where it listens when absent.
+    pub url: Option<String>,
+}
+
+impl ApiConfig {
+    /// The URL that the other domains are told.
+    pub fn public_url(&self) -> String {
+        self.url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+    }
 }
 
 impl Default for ApiConfig {
@@ -135,6 +175,7 @@ impl Default for ApiConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             token_file: None,
+            url: None,
         }
     }
 }

@@ -13,7 +13,9 @@ use hanse_chain::genesis::{ConsensusParameters, Genesis, MemberInfo};
 use hanse_orchestrator::Bidding;
 use hanse_ports::free_address;
 
-use crate::config::{ApiConfig, ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger, LedgerConfig};
+use crate::config::{
+    Admission, ApiConfig, ClusterConfig, Config, ConsortiumConfig, DevelopmentCluster, EmbeddedLedger, LedgerConfig,
+};
 use crate::keys::DomainKeys;
 
 /// Names of the first domains; further ones are numbered.
@@ -43,6 +45,8 @@ pub struct Plan<'a> {
     pub first_api_port: Option<u16>,
     /// Folder of the services that every domain can deploy.
     pub catalogue: &'a Path,
+    /// Who votes when another domain asks to be admitted.
+    pub admission: Admission,
     /// Image name → executable.
     pub images: &'a BTreeMap<String, PathBuf>,
 }
@@ -112,7 +116,9 @@ impl Folder {
                     embedded: Some(EmbeddedLedger {
                         genesis: "../genesis.json".into(),
                         consensus_listen: consensus,
+                        consensus_address: None,
                         rpc_listen: free_address()?,
+                        bootstrap: Vec::new(),
                     }),
                     ..LedgerConfig::default()
                 },
@@ -128,10 +134,14 @@ impl Folder {
                 },
                 api: ApiConfig {
                     listen: api,
-                    token_file: None,
+                    ..ApiConfig::default()
                 },
                 catalogue: Some(std::path::absolute(plan.catalogue)?),
                 bidding: bidding(name, index),
+                consortium: ConsortiumConfig {
+                    admission: plan.admission,
+                    ..ConsortiumConfig::default()
+                },
                 ..Config::default()
             };
             let file = folder.join("hanse.yaml");

@@ -15,6 +15,7 @@ use hanse_orchestrator::model::Scenario;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::config::Admission;
 use crate::output::{self, Format};
 use folder::{Folder, Plan};
 use league::League;
@@ -48,6 +49,9 @@ pub struct UpArguments {
     /// REST API port of the first domain of a new league, the others follow; 0 takes any free ones.
     #[arg(long, default_value_t = 8000)]
     api_port: u16,
+    /// Who votes when another domain asks to be admitted to a new league.
+    #[arg(long, value_enum, default_value_t = Admission::Automatic)]
+    admission: Admission,
     /// Form of the answer.
     #[arg(long, short, value_enum, default_value_t)]
     output: Format,
@@ -111,6 +115,7 @@ pub async fn run(arguments: UpArguments) -> anyhow::Result<()> {
                 first_api_port: (!arguments.once || arguments.data.is_some()).then_some(arguments.api_port),
                 catalogue: &example.catalogue,
                 images: &example.images,
+                admission: arguments.admission,
             },
         )?,
     };

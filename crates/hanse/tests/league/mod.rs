@@ -20,6 +20,23 @@ pub struct Agent {
     process: Option<Child>,
 }
 
+impl Agent {
+    fn new(config: PathBuf) -> Self {
+        let shown = Command::new(HANSE)
+            .args(["config", "show", "-o", "json", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        Self {
+            name: shown["domain"]["value"].as_str().unwrap().to_owned(),
+            api: format!("http://{}", shown["api.listen"]["value"].as_str().unwrap()),
+            config,
+            process: None,
+        }
+    }
+}
+
 pub struct League {
     pub folder: tempfile::TempDir,
     pub agents: Vec<Agent>,
@@ -29,6 +46,11 @@ pub struct League {
 impl League {
     /// Makes a league without starting anything.
     pub fn prepare(domains: usize) -> Self {
+        Self::prepare_with(domains, &[])
+    }
+
+    /// With more options of `hanse up`.
+    pub fn prepare_with(domains: usize, options: &[&str]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(HANSE)
@@ -44,30 +66,23 @@ impl League {
                 "--data",
             ])
             .arg(folder.path().join("league"))
+            .args(options)
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let configs: Vec<PathBuf> = serde_json::from_slice(&output.stdout).unwrap();
-        let agents = configs.into_iter().map(|config| {
-            let shown = Command::new(HANSE)
-                .args(["config", "show", "-o", "json", "--config"])
-                .arg(&config)
-                .output()
-                .unwrap();
-            let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
-            Agent {
-                name: shown["domain"]["value"].as_str().unwrap().to_owned(),
-                api: format!("http://{}", shown["api.listen"]["value"].as_str().unwrap()),
-                config,
-                process: None,
-            }
-        });
-        let agents = agents.collect();
+        let agents = configs.into_iter().map(Agent::new).collect();
         let http = reqwest::blocking::Client::builder()
             .timeout(Duration::from_secs(90))
             .build()
             .unwrap();
         Self { folder, agents, http }
+    }
+
+    /// Adds an agent that the league did not make.
+    pub fn adopt(&mut self, config: PathBuf) -> usize {
+        self.agents.push(Agent::new(config));
+        self.agents.len() - 1
     }
 
     /// A league of running agents.

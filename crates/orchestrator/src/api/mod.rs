@@ -37,8 +37,23 @@ impl Api {
     }
 }
 
+/// Routes of other parts of the agent, which are served beside these.
+#[derive(Default)]
+pub struct Routes {
+    /// For this domain's operator: whoever calls these must have the token, as for the orchestrator's own.
+    pub operator: Router,
+    /// For everybody. They must bound what they do themselves.
+    pub strangers: Router,
+}
+
 /// All routes.
-pub fn router(orchestrator: Orchestrator, catalogue: Catalogue, access: Access, listener: SocketAddr) -> Router {
+pub fn router(
+    orchestrator: Orchestrator,
+    catalogue: Catalogue,
+    access: Access,
+    listener: SocketAddr,
+    others: Routes,
+) -> Router {
     let api = Api {
         orchestrator,
         catalogue: Arc::new(catalogue),
@@ -50,9 +65,11 @@ pub fn router(orchestrator: Orchestrator, catalogue: Catalogue, access: Access, 
         .merge(legacy::routes())
         .merge(openapi::routes())
         .fallback(|| async { Problem::not_found("no such route; GET /docs lists them all") })
-        .layer(axum::middleware::from_fn_with_state(api.clone(), auth::require))
+        .with_state(api.clone())
+        .merge(others.operator)
+        .layer(axum::middleware::from_fn_with_state(api, auth::require))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .with_state(api)
+        .merge(others.strangers)
 }
 
 /// Serves until the orchestrator stops; requests under way are finished.

@@ -1,0 +1,272 @@
+//! The desk at which newcomers ask: invitations given out, requests that wait. Pure, and bounded whatever strangers send.
+
+use std::collections::HashSet;
+
+use alloy::primitives::Address;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::request::AdmissionRequest;
+
+/// Invitations that can be open at one time.
+const INVITATIONS: usize = 64;
+/// Requests that can wait.
+const REQUESTS: usize = 64;
+/// Those among them that may catch up already.
+const GUESTS: usize = 16;
+/// How long an invitation can be used, and a request waits (s): as long as a proposal is open.
+const LASTS: u64 = 7 * 24 * 3600;
+
+/// What the desk remembers over restarts.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Desk {
+    invitations: Vec<Invitation>,
+    requests: Vec<Waiting>,
+}
+
+/// An invitation that was given out. Only the digest of its token is kept.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Invitation {
+    digest: String,
+    expires: u64,
+    used_by: Option<Address>,
+}
+
+/// A request that waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// The request; it was checked.
+    pub request: AdmissionRequest,
+    /// When it came first, in Unix seconds.
+    pub since: u64,
+    /// Whether it brought an invitation of this domain.
+    pub invited: bool,
+}
+
+/// Why a request is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The token is none of this domain's, or not any more.
+    #[error("the invite is unknown here, has expired, or was used by another domain; ask the member for a new one")]
+    Token,
+    /// Too much waits.
+    #[error("too many requests wait here already; ask a member for an invite, or try again later")]
+    Full,
+}
+
+fn digest(token: &str) -> String {
+    hex::encode(Sha256::digest(token))
+}
+
+impl Desk {
+    /// Remembers an invitation with this token. The oldest makes room if there are too many.
+    pub fn invite(&mut self, token: &str, now: u64) {
+        self.invitations.retain(|invitation| invitation.expires > now);
+        if self.invitations.len() >= INVITATIONS {
+            self.invitations.remove(0);
+        }
+        self.invitations.push(Invitation {
+            digest: digest(token),
+            expires: now + LASTS,
+            used_by: None,
+        });
+    }
+
+    /// Keeps a checked request. A repetition takes the place of the account's earlier one.
+    pub fn take(&mut self, request: AdmissionRequest, now: u64) -> Result<&Waiting, Refused> {
+        let account = request.member.account;
+        let invited = match &request.token {
+            None => false,
+            Some(token) => {
+                let wanted = digest(token);
+                let mut open = self
+                    .invitations
+                    .iter_mut()
+                    .filter(|invitation| invitation.expires > now);
+                let invitation = open
+                    .find(|invitation| invitation.digest == wanted)
+                    .ok_or(Refused::Token)?;
+                if *invitation.used_by.get_or_insert(account) != account {
+                    return Err(Refused::Token);
+                }
+                true
+            }
+        };
+        self.requests.retain(|waiting| waiting.since + LASTS > now);
+        let earlier = self
+            .requests
+            .iter()
+            .position(|waiting| waiting.request.member.account == account);
+        let earlier = earlier.map(|position| self.requests.remove(position));
+        if self.requests.len() >= REQUESTS {
+            // Who was invited does not wait behind those who were not.
+            let stranger = self.requests.iter().position(|waiting| !waiting.invited);
+            match stranger {
+                Some(position) if invited => drop(self.requests.remove(position)),
+                _ => return Err(Refused::Full),
+            }
+        }
+        let position = self.requests.len();
+        self.requests.push(Waiting {
+            request,
+            since: earlier.as_ref().map_or(now, |earlier| earlier.since),
+            invited: invited || earlier.is_some_and(|earlier| earlier.invited),
+        });
+        Ok(&self.requests[position])
+    }
+
+    /// Forgets what is over: members, and what waited too long. `true` if anything changed.
+    pub fn forget(&mut self, members: &HashSet<Address>, now: u64) -> bool {
+        let before = self.requests.len();
+        self.requests
+            .retain(|waiting| waiting.since + LASTS > now && !members.contains(&waiting.request.member.account));
+        self.requests.len() != before
+    }
+
+    /// What waits, oldest first.
+    pub fn requests(&self) -> &[Waiting] {
+        &self.requests
+    }
+
+    /// Validator keys of those who may catch up before they are admitted: they were invited.
+    pub fn guests(&self) -> Vec<[u8; 32]> {
+        let invited = self.requests.iter().filter(|waiting| waiting.invited);
+        invited
+            .map(|waiting| waiting.request.member.validator_key.0)
+            .take(GUESTS)
+            .collect()
+    }
+}
+
+/// Bounds what strangers may ask for: a bucket of tokens that fills with time. Pure.
+#[derive(Debug)]
+pub struct Rate {
+    left: f64,
+    at_ms: u64,
+}
+
+impl Rate {
+    const BURST: f64 = 30.0;
+    const PER_SECOND: f64 = 3.0;
+
+    /// A full bucket.
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            left: Self::BURST,
+            at_ms: now_ms,
+        }
+    }
+
+    /// Whether one more is allowed.
+    pub fn allows(&mut self, now_ms: u64) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since the last request")]
+        let seconds = now_ms.saturating_sub(self.at_ms) as f64 / 1000.0;
+        self.left = (self.left + seconds * Self::PER_SECOND).min(Self::BURST);
+        self.at_ms = self.at_ms.max(now_ms);
+        let allowed = self.left >= 1.0;
+        if allowed {
+            self.left -= 1.0;
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use alloy::primitives::B256;
+    use hanse_chain::genesis::MemberInfo;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn request(number: u64, token: Option<&str>) -> AdmissionRequest {
+        AdmissionRequest {
+            member: MemberInfo {
+                account: Address::left_padding_from(&number.to_be_bytes()),
+                validator_key: B256::left_padding_from(&number.to_be_bytes()),
+                sealing_key: B256::ZERO,
+                name: number.to_string(),
+                consensus_address: String::new(),
+                peer_id: String::new(),
+                url: String::new(),
+            },
+            genesis: B256::ZERO,
+            at: NOW,
+            token: token.map(str::to_owned),
+            account_signature: String::new(),
+            validator_signature: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_invitation_is_for_one_domain_for_a_while() {
+        let mut desk = Desk::default();
+        desk.invite("aa", NOW);
+        assert!(
+            !serde_json::to_string(&desk).unwrap().contains("\"aa\""),
+            "the token itself is not kept"
+        );
+        assert_eq!(desk.take(request(1, Some("bb")), NOW), Err(Refused::Token));
+        assert!(desk.take(request(1, Some("aa")), NOW).unwrap().invited);
+        assert_eq!(desk.take(request(2, Some("aa")), NOW), Err(Refused::Token));
+        assert!(
+            desk.take(request(1, Some("aa")), NOW + 60).is_ok(),
+            "its domain may ask again"
+        );
+        assert_eq!(desk.take(request(1, Some("aa")), NOW + LASTS), Err(Refused::Token));
+    }
+
+    #[test]
+    fn asking_twice_is_asking_once() {
+        let mut desk = Desk::default();
+        desk.take(request(1, None), NOW).unwrap();
+        desk.take(request(1, None), NOW + 5).unwrap();
+        assert_eq!(desk.requests().len(), 1);
+        assert_eq!(desk.requests()[0].since, NOW);
+    }
+
+    #[test]
+    fn strangers_fill_the_desk_at_most_and_make_room_for_the_invited() {
+        let mut desk = Desk::default();
+        for number in 0..REQUESTS as u64 {
+            desk.take(request(number, None), NOW).unwrap();
+        }
+        assert_eq!(desk.take(request(999, None), NOW), Err(Refused::Full));
+        desk.invite("aa", NOW);
+        desk.take(request(1000, Some("aa")), NOW).unwrap();
+        assert_eq!(desk.requests().len(), REQUESTS);
+        assert_eq!(
+            desk.guests(),
+            [request(1000, None).member.validator_key.0],
+            "strangers read nothing"
+        );
+    }
+
+    #[test]
+    fn who_was_admitted_or_waited_too_long_is_forgotten() {
+        let mut desk = Desk::default();
+        desk.take(request(1, None), NOW).unwrap();
+        desk.take(request(2, None), NOW).unwrap();
+        assert!(desk.forget(&[request(1, None).member.account].into(), NOW));
+        assert_eq!(desk.requests().len(), 1);
+        assert!(!desk.forget(&HashSet::new(), NOW));
+        assert!(desk.forget(&HashSet::new(), NOW + LASTS));
+    }
+
+    #[test]
+    fn a_burst_is_allowed_and_then_a_few_each_second() {
+        let mut rate = Rate::new(0);
+        assert_eq!((0..100).filter(|_| rate.allows(0)).count(), 30);
+        assert_eq!((0..100).filter(|_| rate.allows(1000)).count(), 3);
+        assert_eq!(
+            (0..100).filter(|_| rate.allows(500)).count(),
+            0,
+            "a clock that goes back gives nothing"
+        );
+    }
+}
