@@ -3,7 +3,7 @@
 
 mod support;
 
-use alloy::consensus::{TxEip1559, TxReceipt};
+use alloy::consensus::TxEip1559;
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{B256, TxKind, U256};
 use alloy::sol_types::SolCall;
