@@ -32,6 +32,10 @@ use crate::application::{Application, Halt, HeightRules, Tip};
 /// Transactions of this node that wait to be sent, at most; more are left in the mempool's channel.
 const OUTGOING: usize = 4096;
 
+/// After a message of transactions, those that follow are gathered for this long: each message is signed, and checked by
+/// every other node. A lone transaction goes out at once.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Why the loop ended.
 #[derive(Debug)]
 pub enum Exit {
@@ -88,6 +92,8 @@ pub(super) struct App<'a> {
     /// When to wake the others, unless a proposal is seen first.
     pub(super) knock_at: Option<Instant>,
     unsent: VecDeque<Bytes>,
+    /// Before this, transactions are gathered.
+    gossip_at: Instant,
     pub(super) farewell: Farewell,
     pub(super) twin: Watch,
     pub(super) alone: Alone,
@@ -114,6 +120,7 @@ impl<'a> App<'a> {
             gate: None,
             knock_at: None,
             unsent: VecDeque::new(),
+            gossip_at: Instant::now(),
             farewell: Farewell::default(),
             twin: Watch::new(Instant::now()),
             alone: Alone::default(),
@@ -177,8 +184,9 @@ impl<'a> App<'a> {
 
     fn next_timer(&self) -> Instant {
         let heartbeat = self.held.as_ref().map(|held| held.pace.heartbeat_at());
+        let gossip = (!self.unsent.is_empty()).then_some(self.gossip_at);
         let none = || Instant::now() + Duration::from_secs(3600);
-        [heartbeat, self.knock_at]
+        [heartbeat, self.knock_at, gossip]
             .into_iter()
             .flatten()
             .min()
@@ -190,7 +198,7 @@ impl<'a> App<'a> {
             self.knock_at = None;
             self.publish(Part::Knock(self.next_height())).await?;
         }
-        Ok(())
+        self.send_transactions().await
     }
 
     /// Answers the held question: consensus starts on the next height.
@@ -397,6 +405,11 @@ impl<'a> App<'a> {
                 self.unsent.push_back(transaction);
             }
         }
+        let now = Instant::now();
+        if self.unsent.is_empty() || now < self.gossip_at {
+            return Ok(());
+        }
+        self.gossip_at = now + GATHER;
         while let Some(transactions) = super::value::Transactions::take_from(&mut self.unsent) {
             self.publish(Part::Transactions(transactions)).await?;
         }

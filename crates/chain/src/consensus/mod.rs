@@ -28,6 +28,7 @@ mod engine;
 mod farewell;
 mod gate;
 mod identity;
+mod intake;
 mod pace;
 mod peers;
 mod proposals;

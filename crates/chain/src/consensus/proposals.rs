@@ -128,7 +128,7 @@ impl App<'_> {
         match message.content {
             StreamContent::Fin => Ok(None),
             StreamContent::Data(Part::Transactions(transactions)) => {
-                if self.shared.incoming.try_send(transactions.into_inner()).is_err() {
+                if !self.shared.incoming.offer(transactions.into_inner()) {
                     tracing::debug!(%publisher, "dropped gossiped transactions: the mempool can't keep up");
                 }
                 Ok(None)

@@ -17,6 +17,7 @@ use super::app::{App, Exit, blocking};
 use super::blocks::BlockPool;
 use super::context::LedgerContext;
 use super::engine::{Engine, EngineSettings};
+use super::intake::Intake;
 use super::peers::{self, Peers};
 use super::status::ConsensusStatus;
 use super::twin;
@@ -25,9 +26,6 @@ use super::watchdog::Watchdog;
 use crate::application::{Application, Halt, HeightRules};
 use crate::key::ValidatorKey;
 use crate::keyring::KeyRing;
-
-/// Messages of gossiped transactions that wait for the mempool.
-const INCOMING: usize = 64;
 
 /// Between the death of an engine and its restart.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -98,7 +96,7 @@ pub(super) struct Shared {
     pub(super) wishes: watch::Receiver<Wishes>,
     pub(super) status: watch::Sender<ConsensusStatus>,
     pub(super) outgoing: Option<mpsc::Receiver<Bytes>>,
-    pub(super) incoming: mpsc::Sender<Vec<Bytes>>,
+    pub(super) incoming: Intake,
     pub(super) watchdog: Watchdog,
 }
 
@@ -143,8 +141,7 @@ impl Consensus {
             halted: None,
             duplicate_key: false,
         });
-        let (incoming, received) = mpsc::channel(INCOMING);
-        tokio::spawn(hand_over(received, application.clone()));
+        let incoming = Intake::start(application.clone());
         let shared = Shared {
             outgoing: application.outgoing_transactions(),
             watchdog: Watchdog::new(tip.height, Instant::now()),
@@ -263,15 +260,6 @@ async fn restart(shared: &Shared, stop: &CancellationToken) -> Option<Running> {
         match start_engine(shared).await {
             Ok(running) => return Some(running),
             Err(error) => tracing::warn!(%error, "the consensus engine did not start again; trying on"),
-        }
-    }
-}
-
-/// Passes gossiped transactions to the mempool, one message at a time.
-async fn hand_over(mut received: mpsc::Receiver<Vec<Bytes>>, application: Arc<dyn Application>) {
-    while let Some(transactions) = received.recv().await {
-        if let Err(halt) = blocking(&application, move |app| app.receive_transactions(transactions)).await {
-            tracing::error!(%halt, "the mempool failed on gossiped transactions");
         }
     }
 }

@@ -88,7 +88,12 @@ fn apply_storage(
     changes: &mut StateChanges,
 ) -> Result<(B256, NodeChanges), StoreError> {
     let mut storage = TrieUpdate::open(parent.cloned(), owner, old_root)?;
-    for (slot, value) in slots {
+    // In the order of the trie, so that neighbouring paths are read once.
+    let mut slots: Vec<(B256, U256, U256)> = slots
+        .map(|(slot, value)| (keccak256(slot.to_be_bytes::<32>()), slot, value))
+        .collect();
+    slots.sort_unstable();
+    for (_, slot, value) in slots {
         let key = slot.to_be_bytes::<32>();
         if value.is_zero() {
             storage.remove(&key)?;

@@ -1,5 +1,7 @@
 //! Writing a block: everything that it brings, in one transaction, fsynced before it counts.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use alloy::consensus::{BlockBody, Header, ReceiptEnvelope, TrieAccount, TxEnvelope, TxReceipt};
 use alloy::primitives::{Address, B256, Bytes, U256};
 use redb::WriteTransaction;
@@ -41,6 +43,8 @@ pub struct BlockWrite<'a> {
 }
 
 /// Writes a block into an open transaction.
+///
+/// Within each table keys are written in their order, so that each page is visited once: hashes lie all over a table.
 pub(super) fn write_block(transaction: &WriteTransaction, block: &BlockWrite<'_>) -> Result<(), StoreError> {
     let height = block.header.number;
     transaction
@@ -72,15 +76,29 @@ fn write_transactions(transaction: &WriteTransaction, height: u64, block: &Block
         .insert(height, receipts.as_slice())?;
 
     let mut positions = transaction.open_table(tables::TRANSACTIONS)?;
-    for (index, transaction) in (0..).zip(&block.body.transactions) {
-        positions.insert(&transaction.tx_hash().0, (height, index))?;
+    let mut hashes: Vec<(B256, u32)> = block
+        .body
+        .transactions
+        .iter()
+        .map(|tx| *tx.tx_hash())
+        .zip(0..)
+        .collect();
+    hashes.sort_unstable();
+    for (hash, index) in hashes {
+        positions.insert(&hash.0, (height, index))?;
     }
     let mut logs = transaction.open_table(tables::LOGS)?;
+    let mut keys = BTreeSet::new();
     for log in block.receipts.iter().flat_map(TxReceipt::logs) {
-        logs.insert(&tables::log_key(0, &log.address.into_word().0, height), ())?;
-        for (position, topic) in (1..).zip(log.topics()) {
-            logs.insert(&tables::log_key(position, &topic.0, height), ())?;
-        }
+        keys.insert(tables::log_key(0, &log.address.into_word().0, height));
+        keys.extend(
+            (1..)
+                .zip(log.topics())
+                .map(|(position, topic)| tables::log_key(position, &topic.0, height)),
+        );
+    }
+    for key in &keys {
+        logs.insert(key, ())?;
     }
     Ok(())
 }
@@ -94,7 +112,9 @@ fn write_state(transaction: &WriteTransaction, changes: &StateChanges) -> Result
         };
     }
     let mut storage = transaction.open_table(tables::STORAGE)?;
-    for (address, slot, value) in &changes.storage {
+    let mut slots: Vec<_> = changes.storage.iter().collect();
+    slots.sort_unstable_by_key(|(address, slot, _)| (*address, *slot));
+    for (address, slot, value) in slots {
         let key = tables::storage_key(&address.0.0, &slot.to_be_bytes());
         if value.is_zero() {
             storage.remove(&key)?;
@@ -107,13 +127,21 @@ fn write_state(transaction: &WriteTransaction, changes: &StateChanges) -> Result
         codes.insert(&hash.0, code.as_ref())?;
     }
     let mut nodes = transaction.open_table(tables::NODES)?;
+    let mut writes = BTreeMap::new();
     for (owner, changes) in &changes.nodes {
         for hash in &changes.removed {
-            nodes.remove(&tables::node_key(&owner.0, &hash.0))?;
+            writes.insert(tables::node_key(&owner.0, &hash.0), None);
         }
+        // A node that went and came again is there.
         for (hash, node) in &changes.added {
-            nodes.insert(&tables::node_key(&owner.0, &hash.0), node.as_slice())?;
+            writes.insert(tables::node_key(&owner.0, &hash.0), Some(node.as_slice()));
         }
+    }
+    for (key, node) in writes {
+        match node {
+            Some(node) => nodes.insert(&key, node)?,
+            None => nodes.remove(&key)?,
+        };
     }
     Ok(())
 }
