@@ -11,6 +11,7 @@ const NPM_PACKAGES: &[&str] = &[
     "@foundry-rs/anvil@1.7.1",
     "@foundry-rs/cast@1.7.1",
     "ethers@6.17.0",
+    "hardhat@2.29.1",
     "web3@4.16.0",
 ];
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use alloy::primitives::{Address, B256, U256, keccak256};
+use hanse_contracts::IConsortium;
 use serde::{Deserialize, Serialize};
 
 /// Members a ledger can start with. Consensus messages grow with the square of it.
@@ -55,6 +56,32 @@ pub struct MemberInfo {
     /// Base URL of the domain's REST API; empty until it has one.
     #[serde(default)]
     pub url: String,
+}
+
+impl From<&ConsensusParameters> for IConsortium::ConsensusParameters {
+    fn from(timeouts: &ConsensusParameters) -> Self {
+        Self {
+            proposeMs: timeouts.propose_ms,
+            proposeDeltaMs: timeouts.propose_delta_ms,
+            voteMs: timeouts.vote_ms,
+            voteDeltaMs: timeouts.vote_delta_ms,
+            heartbeatMs: timeouts.heartbeat_ms,
+        }
+    }
+}
+
+impl From<&MemberInfo> for IConsortium::MemberInfo {
+    fn from(member: &MemberInfo) -> Self {
+        Self {
+            account: member.account,
+            validatorKey: member.validator_key,
+            sealingKey: member.sealing_key,
+            name: member.name.clone(),
+            consensusAddress: member.consensus_address.clone(),
+            peerId: member.peer_id.clone(),
+            url: member.url.clone(),
+        }
+    }
 }
 
 /// The genesis document, `genesis.json`.

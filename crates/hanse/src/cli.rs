@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::client::Client;
 use crate::config::Layers;
 use crate::output::{self, Format};
-use crate::{agent, bench, check, consortium, keys, up};
+use crate::{agent, bench, check, consortium, keys, ledger, up};
 
 #[derive(Parser)]
 #[command(
@@ -70,6 +70,9 @@ enum Command {
         #[arg(long, short, value_enum, default_value_t)]
         output: Format,
     },
+    /// Operate the ledger.
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     /// Measure.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -237,6 +240,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Keys(command) => keys::run(command),
         Command::Config(ConfigCommand::Show { config, output }) => show_config(&config, output),
         Command::Check { config, output } => check::run(&config, output).await,
+        Command::Ledger(command) => ledger::run(command).await,
         Command::Bench(command) => {
             // Nodes that a bench stops end their connections, which is as it should be.
             log("warn,alloy_pubsub=off,alloy_transport_ws=off");

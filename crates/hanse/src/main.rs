@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod consortium;
 mod keys;
+mod ledger;
 mod output;
 mod up;
 

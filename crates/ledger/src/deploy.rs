@@ -90,7 +90,7 @@ async fn create(
     let request = TransactionRequest {
         from: Some(signer.address()),
         to: Some(TxKind::Create),
-        input: TransactionInput::both(code.clone()),
+        input: TransactionInput::new(code.clone()),
         ..TransactionRequest::default()
     };
     let gas: U256 = match rpc.try_request("eth_estimateGas", (request,)).await {

@@ -21,7 +21,7 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const OWNER: &str = "owner";
 
 /// The outbox is small; redb's own default would let its cache grow to a gigabyte.
-const CACHE_BYTES: usize = 4 << 20;
+const CACHE_BYTES: usize = 1 << 20;
 
 /// Finished commands whose receipts are kept, so that a repetition is answered instead of sent.
 const KEPT_RECEIPTS: usize = 10_000;

@@ -18,7 +18,7 @@ fn request(from: Address, call: &Call) -> TransactionRequest {
         .from(from)
         .to(call.to)
         .value(call.value)
-        .input(alloy::rpc::types::TransactionInput::both(call.data.clone()))
+        .input(alloy::rpc::types::TransactionInput::new(call.data.clone()))
 }
 
 /// The gas limit for a call that would succeed now: half as much again as it would need, because the state may have

@@ -19,7 +19,7 @@ pub const PAGE: u64 = 100;
 pub(crate) async fn read<C: SolCall>(rpc: &Rpc, to: Address, call: C) -> Result<C::Return, LedgerError> {
     let request = TransactionRequest::default()
         .to(to)
-        .input(alloy::rpc::types::TransactionInput::both(call.abi_encode().into()));
+        .input(alloy::rpc::types::TransactionInput::new(call.abi_encode().into()));
     match rpc.try_request::<_, Bytes>("eth_call", (request, "latest")).await {
         Ok(answer) => C::abi_decode_returns_validate(&answer).map_err(|error| LedgerError::Protocol {
             method: "eth_call",

@@ -35,7 +35,7 @@ const ALL: [Table; 8] = [
 ];
 
 /// Records are few; redb's own default would let its cache grow to a gigabyte.
-const CACHE_BYTES: usize = 4 << 20;
+const CACHE_BYTES: usize = 1 << 20;
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]

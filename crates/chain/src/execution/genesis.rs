@@ -5,7 +5,7 @@ use alloy::consensus::{BlockBody, EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, Header
 use alloy::primitives::{B256, TxKind};
 use alloy::sol_types::SolInterface;
 use alloy_evm::{Evm, EvmFactory};
-use hanse_contracts::{Consortium, GENESIS_DEPLOYER, IConsortium, genesis_deployments};
+use hanse_contracts::{Consortium, GENESIS_DEPLOYER, genesis_deployments};
 use revm::context::TxEnv;
 use revm::context::result::ExecutionResult;
 use revm::database::State;
@@ -14,7 +14,7 @@ use revm::database_interface::DatabaseCommitExt;
 
 use super::roots;
 use super::spec::ChainRules;
-use crate::genesis::{Genesis, GenesisError, MemberInfo};
+use crate::genesis::{Genesis, GenesisError};
 use crate::store::{BlockWrite, StateChanges};
 
 /// Block 0 and the state it leaves.
@@ -92,16 +92,8 @@ fn run_constructors(genesis: &Genesis, header: &mut Header) -> Result<StateChang
 
     let environment = ChainRules::from(genesis).environment(header);
     let mut evm = alloy_evm::EthEvmFactory::default().create_evm(state, environment);
-    let founders = genesis.members.iter().map(founder).collect();
-    let parameters = &genesis.consensus_parameters;
-    let parameters = IConsortium::ConsensusParameters {
-        proposeMs: parameters.propose_ms,
-        proposeDeltaMs: parameters.propose_delta_ms,
-        voteMs: parameters.vote_ms,
-        voteDeltaMs: parameters.vote_delta_ms,
-        heartbeatMs: parameters.heartbeat_ms,
-    };
-    let deployments = genesis_deployments(founders, parameters);
+    let founders = genesis.members.iter().map(Into::into).collect();
+    let deployments = genesis_deployments(founders, (&genesis.consensus_parameters).into());
     for ((nonce, contract), deployment) in (0..).zip(["Consortium", "Federation"]).zip(deployments) {
         let creation = TxEnv {
             caller: GENESIS_DEPLOYER,
@@ -132,16 +124,4 @@ fn run_constructors(genesis: &Genesis, header: &mut Header) -> Result<StateChang
         .map_err(|error| refused("Consortium", error.to_string()))?;
     header.state_root = root;
     Ok(changes)
-}
-
-fn founder(member: &MemberInfo) -> IConsortium::MemberInfo {
-    IConsortium::MemberInfo {
-        account: member.account,
-        validatorKey: member.validator_key,
-        sealingKey: member.sealing_key,
-        name: member.name.clone(),
-        consensusAddress: member.consensus_address.clone(),
-        peerId: member.peer_id.clone(),
-        url: member.url.clone(),
-    }
 }

@@ -83,10 +83,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         admission: crate::config::Admission::ByHand,
         domains: arguments.domains,
         first_api_port: None,
+        ledger_url: None,
         catalogue: &example.catalogue,
         images: &example.images,
     };
-    let folder = Folder::create(&temporary.path().join("league"), &plan)?;
+    let folder = Folder::create(&temporary.path().join("league"), &plan).await?;
     let league = League::start(&folder, |name| progress.say(&format!("{name} is ready"))).await?;
     let measured = tokio::select! {
         measured = measure(&league, &arguments, &progress) => measured,

@@ -12,11 +12,13 @@ use hanse_agreement::policy::PriceList;
 use hanse_chain::genesis::{ConsensusParameters, Genesis, MemberInfo};
 use hanse_orchestrator::Bidding;
 use hanse_ports::free_address;
+use url::Url;
 
 use crate::config::{
     Admission, ApiConfig, ClusterConfig, Config, ConsortiumConfig, DevelopmentCluster, EmbeddedLedger, LedgerConfig,
 };
 use crate::keys::DomainKeys;
+use crate::ledger::deploy;
 
 /// Names of the first domains; further ones are numbered.
 const NAMES: [&str; 8] = ["north", "east", "south", "west", "centre", "coast", "island", "harbour"];
@@ -47,6 +49,8 @@ pub struct Plan<'a> {
     pub catalogue: &'a Path,
     /// Who votes when another domain asks to be admitted.
     pub admission: Admission,
+    /// JSON-RPC endpoint of a chain that takes the place of the embedded ledger. The first domain pays for the contracts.
+    pub ledger_url: Option<&'a Url>,
     /// Image name → executable.
     pub images: &'a BTreeMap<String, PathBuf>,
 }
@@ -73,7 +77,7 @@ impl Folder {
     }
 
     /// Makes a league. The genesis is written last: without it, what is there is no league and is made again.
-    pub fn create(path: &Path, plan: &Plan) -> anyhow::Result<Self> {
+    pub async fn create(path: &Path, plan: &Plan<'_>) -> anyhow::Result<Self> {
         if !(1..=MOST_DOMAINS).contains(&plan.domains) {
             bail!(
                 "--domains {}: between 1 and {MOST_DOMAINS} fit on one machine",
@@ -85,7 +89,8 @@ impl Folder {
         let network: u8 = rand::random_range(16..=250);
         let mut members = Vec::new();
         let mut balances = BTreeMap::new();
-        let mut configs = Vec::new();
+        let mut configs: Vec<(PathBuf, Config)> = Vec::new();
+        let mut signers = Vec::new();
         for index in 0..plan.domains {
             let name = NAMES
                 .get(index)
@@ -144,11 +149,8 @@ impl Folder {
                 },
                 ..Config::default()
             };
-            let file = folder.join("hanse.yaml");
-            let yaml = serde_saphyr::to_string(&config).context("the configuration could not be written as YAML")?;
-            std::fs::write(&file, format!("# {index}\n{yaml}"))
-                .with_context(|| format!("could not write {}", file.display()))?;
-            configs.push(file);
+            configs.push((folder.join("hanse.yaml"), config));
+            signers.push(keys.ledger);
         }
         let genesis = Genesis {
             chain_id: rand::random_range(100_000..1_000_000),
@@ -162,7 +164,24 @@ impl Folder {
             balances,
         };
         genesis.validate()?;
+        if let (Some(url), Some(signer)) = (plan.ledger_url, signers.first()) {
+            let contracts = deploy(url, signer, &genesis).await?;
+            for (_, config) in &mut configs {
+                config.ledger = LedgerConfig {
+                    urls: vec![url.clone()],
+                    consortium: Some(contracts.consortium.to_string()),
+                    federation: Some(contracts.federation.to_string()),
+                    ..LedgerConfig::default()
+                };
+            }
+        }
+        for (index, (file, config)) in configs.iter().enumerate() {
+            let yaml = serde_saphyr::to_string(config).context("the configuration could not be written as YAML")?;
+            std::fs::write(file, format!("# {index}\n{yaml}"))
+                .with_context(|| format!("could not write {}", file.display()))?;
+        }
         std::fs::write(path.join("genesis.json"), serde_json::to_vec_pretty(&genesis)?)?;
+        let configs = configs.into_iter().map(|(file, _)| file).collect();
         Ok(Self { configs })
     }
 }

@@ -14,6 +14,7 @@ use clap::Args;
 use hanse_orchestrator::model::Scenario;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 
 use crate::config::Admission;
 use crate::output::{self, Format};
@@ -52,6 +53,10 @@ pub struct UpArguments {
     /// Who votes when another domain asks to be admitted to a new league.
     #[arg(long, value_enum, default_value_t = Admission::Automatic)]
     admission: Admission,
+    /// JSON-RPC endpoint of an Ethereum chain on which a new league puts its contracts, instead of its own ledger. The domains'
+    /// accounts must be able to pay for gas there.
+    #[arg(long, value_name = "URL")]
+    ledger_url: Option<Url>,
     /// Form of the answer.
     #[arg(long, short, value_enum, default_value_t)]
     output: Format,
@@ -108,16 +113,20 @@ pub async fn run(arguments: UpArguments) -> anyhow::Result<()> {
     let example = programs::example(|text| progress.say(text)).await?;
     let folder = match Folder::open(&path)? {
         Some(folder) => folder,
-        None => Folder::create(
-            &path,
-            &Plan {
-                domains: arguments.domains,
-                first_api_port: (!arguments.once || arguments.data.is_some()).then_some(arguments.api_port),
-                catalogue: &example.catalogue,
-                images: &example.images,
-                admission: arguments.admission,
-            },
-        )?,
+        None => {
+            Folder::create(
+                &path,
+                &Plan {
+                    domains: arguments.domains,
+                    first_api_port: (!arguments.once || arguments.data.is_some()).then_some(arguments.api_port),
+                    catalogue: &example.catalogue,
+                    images: &example.images,
+                    admission: arguments.admission,
+                    ledger_url: arguments.ledger_url.as_ref(),
+                },
+            )
+            .await?
+        }
     };
     if arguments.prepare {
         progress.clear();

@@ -44,16 +44,9 @@ pub async fn measure(program: PathBuf, rate: f64, seconds: u64) -> anyhow::Resul
     }
     let signers: Vec<PrivateKeySigner> = (0..4).map(|_| PrivateKeySigner::random()).collect();
     let founders = signers.iter().enumerate().map(|(index, signer)| founder(index, signer));
-    let parameters = IConsortium::ConsensusParameters {
-        proposeMs: LAN.propose_ms,
-        proposeDeltaMs: LAN.propose_delta_ms,
-        voteMs: LAN.vote_ms,
-        voteDeltaMs: LAN.vote_delta_ms,
-        heartbeatMs: LAN.heartbeat_ms,
-    };
     let url = format!("http://{address}").parse()?;
     let deployer = PrivateKeySigner::random();
-    let contracts = hanse_ledger::deploy(&url, &deployer, founders.collect(), parameters)
+    let contracts = hanse_ledger::deploy(&url, &deployer, founders.collect(), (&LAN).into())
         .await
         .context("the contracts could not be put on anvil")?;
     latency::measure(Offer {
