@@ -16,12 +16,16 @@ pub struct Anvil {
     arguments: Vec<String>,
 }
 
-fn program() -> PathBuf {
-    let tools = std::env::var_os("HANSE_TEST_TOOLS").map_or_else(
+/// Where the tests' tools lie.
+pub fn tools() -> PathBuf {
+    std::env::var_os("HANSE_TEST_TOOLS").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/hanse/tools"),
         PathBuf::from,
-    );
-    let program = tools.join(format!(
+    )
+}
+
+fn program() -> PathBuf {
+    let program = tools().join(format!(
         "node_modules/@foundry-rs/anvil-linux-{}/bin/anvil",
         if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" }
     ));

@@ -88,11 +88,18 @@ impl Embedded {
         let addresses = Addresses { consortium, federation };
         League::new(
             urls,
-            url("http", &self.nodes[0]),
+            url("http", self.nodes.last().expect("there are four")),
             addresses,
             self.members.clone(),
             test_key(4),
         )
+    }
+
+    /// Stops the node that clients use first.
+    pub async fn stop_first(&mut self) {
+        tokio::time::timeout(Duration::from_secs(30), self.nodes.remove(0).shutdown())
+            .await
+            .expect("the node stops");
     }
 
     pub async fn stop(self) {

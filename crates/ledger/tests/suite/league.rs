@@ -65,8 +65,13 @@ pub fn parameters() -> IConsortium::ConsensusParameters {
 }
 
 impl League {
-    /// Deploys the contracts with the first `founders` keys as members.
+    /// See [`League::deployed`].
     pub async fn on_anvil(anvil: &Anvil, urls: Vec<Url>, founders: usize) -> Self {
+        Self::deployed(&anvil.ws(), anvil.http(), urls, founders).await
+    }
+
+    /// Deploys the contracts with the first `founders` keys as members.
+    pub async fn deployed(deploy: &Url, plain: Url, urls: Vec<Url>, founders: usize) -> Self {
         let members: Vec<_> = (0..founders).map(test_key).collect();
         let infos = members
             .iter()
@@ -74,10 +79,10 @@ impl League {
             .map(|(index, key)| member_info(&format!("domain-{index}"), key.address()))
             .collect();
         let stranger = test_key(4);
-        let addresses = hanse_ledger::deploy(&anvil.ws(), &stranger, infos, parameters())
+        let addresses = hanse_ledger::deploy(deploy, &stranger, infos, parameters())
             .await
             .expect("the contracts can be deployed");
-        Self::new(urls, anvil.http(), addresses, members, stranger)
+        Self::new(urls, plain, addresses, members, stranger)
     }
 
     pub fn new(

@@ -1,4 +1,4 @@
-//! The client against real nodes. Needs anvil, which `cargo xtask test` installs.
+//! The client against real nodes. Needs anvil and hardhat, which `cargo xtask test` installs.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod anvil;
@@ -6,6 +6,7 @@ mod away;
 mod connecting;
 mod crash;
 mod embedded;
+mod hardhat;
 mod league;
 mod life;
 mod loss;
@@ -14,6 +15,7 @@ mod replaced;
 
 use anvil::Anvil;
 use embedded::Embedded;
+use hardhat::Hardhat;
 use league::League;
 
 /// All that must hold on every chain.
@@ -62,5 +64,24 @@ async fn on_four_embedded_nodes() {
     let nodes = Embedded::start().await;
     suite(&nodes.league(&["ws", "ws", "ws", "ws"]), "embedded, 4 nodes, ws").await;
     life::latency(&nodes.league(&["http"]), "embedded, 4 nodes, http").await;
+    nodes.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_hardhat() {
+    let hardhat = Hardhat::start().await;
+    for url in [hardhat.ws(), hardhat.http()] {
+        let league = League::deployed(&hardhat.http(), hardhat.http(), vec![url.clone()], 4).await;
+        suite(&league, &format!("hardhat, {}", url.scheme())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_embedded_nodes_of_which_the_one_in_use_stops() {
+    let mut nodes = Embedded::start().await;
+    let league = nodes.league(&["ws", "ws", "ws", "ws"]);
+    life::an_agreement_lives(&league).await;
+    tokio::join!(life::many_commands_at_once_all_land_once(&league), nodes.stop_first());
+    suite(&league, "embedded, 3 of 4 nodes, ws").await;
     nodes.stop().await;
 }
