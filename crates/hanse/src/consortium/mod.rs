@@ -19,6 +19,7 @@ mod remote;
 mod request;
 mod rotation;
 mod service;
+mod votes;
 
 pub use api::routes;
 pub use command::{ConsortiumCommand, run};

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::desk::{Desk, Rate};
+use super::desk::{Desk, Rate, Waiting};
 use super::invite::Invite;
 use super::pages::{ChangePage, ConsortiumPage, MemberLine, ProposalPage, RequestLine, RequestPage};
 use super::request::AdmissionRequest;
@@ -210,7 +210,7 @@ impl Consortium {
 
     async fn vote_by_itself(&self, proposals: &[IConsortium::Proposal]) -> Result<(), Problem> {
         let me = self.ledger.account();
-        let waiting = lock(&self.desk).requests().to_vec();
+        let waiting = self.waiting();
         for vote in plan::votes(self.settings.admission, me, proposals, &waiting) {
             let name = vote.name().to_owned();
             match self.cast(vote).await {
@@ -225,7 +225,7 @@ impl Consortium {
     pub(super) async fn cast(&self, vote: plan::Vote) -> Result<Receipt, Problem> {
         match vote {
             plan::Vote::Approve { id, .. } => self.change(Change::Approve(id)).await,
-            plan::Vote::Propose(member) => self.change(Change::Propose(Box::new(candidate(&member)))).await,
+            plan::Vote::Propose(member) => self.change(Change::Propose(Box::new((&*member).into()))).await,
         }
     }
 
@@ -269,6 +269,11 @@ impl Consortium {
             "Too many requests",
             "this domain answers a few such requests a second; try again in a moment",
         ))
+    }
+
+    /// Requests for admission that nobody has decided yet.
+    pub(super) fn waiting(&self) -> Vec<Waiting> {
+        lock(&self.desk).requests().to_vec()
     }
 
     fn keep_desk(&self) -> Result<(), Problem> {
@@ -398,7 +403,11 @@ impl Consortium {
         })
     }
 
-    fn proposal_page(&self, proposal: &IConsortium::Proposal, members: &[IConsortium::Member]) -> ProposalPage {
+    pub(super) fn proposal_page(
+        &self,
+        proposal: &IConsortium::Proposal,
+        members: &[IConsortium::Member],
+    ) -> ProposalPage {
         let name = |account: &Address| {
             let member = members.iter().find(|member| member.info.account == *account);
             member.map_or_else(|| account.to_string(), |member| member.info.name.clone())
@@ -417,80 +426,6 @@ impl Consortium {
             deadline: proposal.deadline,
         }
     }
-
-    /// Votes for the admission or removal of a domain, named by name, account or number of the proposal.
-    pub(super) async fn vote(&self, what: &str) -> Result<ProposalPage, Problem> {
-        let members = self.ledger.members().await.map_err(of_ledger)?;
-        let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
-        let waiting = lock(&self.desk).requests().to_vec();
-        let vote = plan::find(what, &members, &proposals, &waiting).map_err(Problem::not_found)?;
-        let id = vote.proposal();
-        self.cast(vote).await?;
-        self.decided(id, what).await
-    }
-
-    /// Proposes that a member has to go.
-    pub(super) async fn remove(&self, who: &str, accept_fewer_than_four: bool) -> Result<ProposalPage, Problem> {
-        let members = self.ledger.members().await.map_err(of_ledger)?;
-        let Some(target) = plan::member(who, &members) else {
-            return Err(Problem::not_found(format!(
-                "{who:?} is neither the name nor the account of a member"
-            )));
-        };
-        if target == self.ledger.account() {
-            return Err(Problem::conflict(
-                "a domain does not remove itself; use `hanse consortium leave`",
-            ));
-        }
-        let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
-        let open = proposals
-            .iter()
-            .find(|proposal| proposal.kind == plan::REMOVAL && proposal.target == target);
-        if let Some(open) = open {
-            // Two members who propose the same at once mean one proposal.
-            let id = open.id;
-            self.change(Change::Approve(id)).await?;
-            return self.decided(Some(id), who).await;
-        }
-        self.change(Change::Remove(target, accept_fewer_than_four)).await?;
-        self.decided(None, who).await
-    }
-
-    /// How a proposal stands after this domain's vote. Without a number it is the newest about that domain.
-    async fn decided(&self, id: Option<U256>, what: &str) -> Result<ProposalPage, Problem> {
-        let members = self.ledger.members().await.map_err(of_ledger)?;
-        let open = self.ledger.proposals().await.map_err(of_ledger)?;
-        let me = self.ledger.account();
-        let proposal = match id {
-            Some(id) => self.ledger.proposal(id).await.map_err(of_ledger)?,
-            None => match open.iter().rev().find(|proposal| proposal.proposer == me) {
-                Some(proposal) => proposal.clone(),
-                // It needed no other vote.
-                None => {
-                    return Ok(ProposalPage {
-                        id: 0,
-                        kind: String::new(),
-                        subject: what.to_owned(),
-                        state: "passed".into(),
-                        approvals: vec![self.settings.me.name.clone()],
-                        needed: 1,
-                        deadline: 0,
-                    });
-                }
-            },
-        };
-        Ok(self.proposal_page(&proposal, &members))
-    }
-
-    /// This domain leaves.
-    pub(super) async fn leave(&self, accept_fewer_than_four: bool) -> Result<ChangePage, Problem> {
-        let receipt = self.change(Change::Leave(accept_fewer_than_four)).await?;
-        let done = format!(
-            "{} has left the consortium; its agent can be stopped",
-            self.settings.me.name
-        );
-        Ok(changed(done, receipt, None))
-    }
 }
 
 pub(super) fn changed(done: String, receipt: Receipt, validator_key: Option<B256>) -> ChangePage {
@@ -499,17 +434,5 @@ pub(super) fn changed(done: String, receipt: Receipt, validator_key: Option<B256
         tx: receipt.tx,
         block: receipt.block,
         validator_key,
-    }
-}
-
-fn candidate(member: &MemberInfo) -> IConsortium::MemberInfo {
-    IConsortium::MemberInfo {
-        account: member.account,
-        validatorKey: member.validator_key,
-        sealingKey: member.sealing_key,
-        name: member.name.clone(),
-        consensusAddress: member.consensus_address.clone(),
-        peerId: member.peer_id.clone(),
-        url: member.url.clone(),
     }
 }

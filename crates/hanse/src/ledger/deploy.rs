@@ -1,6 +1,7 @@
 //! Puts the contracts on any Ethereum chain.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::output::{self, Format};
+
+/// How long the chain may take to say whether the contracts are still there.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options of `hanse ledger deploy`.
 #[derive(Debug, Args)]
@@ -62,7 +66,9 @@ pub async fn run(arguments: DeployArguments) -> anyhow::Result<()> {
                 arguments.record.display(),
                 before.urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", ")
             );
-            still_there(&before).await?;
+            tokio::time::timeout(PATIENCE, still_there(&before))
+                .await
+                .with_context(|| format!("{} does not answer within {PATIENCE:?}", arguments.url))??;
             before
         }
         None => {

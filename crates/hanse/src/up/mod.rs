@@ -112,6 +112,10 @@ pub async fn run(arguments: UpArguments) -> anyhow::Result<()> {
     };
     let example = programs::example(|text| progress.say(text)).await?;
     let folder = match Folder::open(&path)? {
+        Some(_) if arguments.ledger_url.is_some() => bail!(
+            "{} holds a league already, whose ledger does not change; leave --ledger-url out, or choose another --data",
+            path.display()
+        ),
         Some(folder) => folder,
         None => {
             Folder::create(

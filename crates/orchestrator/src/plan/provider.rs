@@ -90,6 +90,10 @@ fn deploy(record: &ProviderRecord, agreement: &Agreement, now_ms: u64) -> Next<A
         (Some(reason), _) | (None, Want::Cancel { reason }) => Next::Do(Action::Decline(reason.clone())),
         (None, Want::Terminate) => Next::Do(Action::Decline("the provider's owner withdrew".into())),
         (None, Want::Run) if record.sealed_endpoint.is_some() => Next::Do(Action::ReportDeployed),
+        // The parameters come with the event, which may be later than what the ledger's state shows.
+        (None, Want::Run) if record.sealed_parameters.is_none() => {
+            Next::WaitUntil(start_of_next(agreement.announcement.deploy_deadline))
+        }
         (None, Want::Run) => Next::Do(Action::Deploy),
     }
 }

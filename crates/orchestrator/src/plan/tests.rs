@@ -53,6 +53,8 @@ struct World {
     consumer: ConsumerRecord,
     providers: Vec<Option<ProviderRecord>>,
     failure: bool,
+    /// When the event of the award, which brings the parameters, reaches the provider.
+    award_told: u64,
 }
 
 impl World {
@@ -66,6 +68,7 @@ impl World {
             consumer,
             providers: vec![None, None, None],
             failure: false,
+            award_told: u64::MAX,
         }
     }
 
@@ -107,6 +110,7 @@ impl World {
                         payment,
                     },
                 );
+                self.award_told = self.now_ms + 50;
             }
             consumer::Action::Cancel(reason) => self.call(CONSUMER, Call::Cancel { id, reason }),
             consumer::Action::Expire => self.call(CONSUMER, Call::Expire { id }),
@@ -157,6 +161,9 @@ impl World {
             self.providers[index] = Some(provider_record(&agreement, CONSUMER, offer));
             return true;
         };
+        if self.now_ms >= self.award_told {
+            record.sealed_parameters = Some(Vec::new());
+        }
         let Next::Do(action) = provider::next(&record, agreement.as_ref(), &bids, me, self.now_ms) else {
             return false;
         };
@@ -174,6 +181,7 @@ impl World {
                 );
             }
             provider::Action::Deploy => {
+                assert!(record.sealed_parameters.is_some(), "deployed without its parameters");
                 record.deploying = true;
                 if std::mem::take(&mut self.failure) {
                     record.failed = Some("the image can't be pulled".into());
