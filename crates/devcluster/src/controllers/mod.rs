@@ -1,10 +1,11 @@
 //! What the server does by itself: garbage collection by owners, the end of namespaces, what every namespace has,
-//! the status of definitions.
+//! the status of definitions, the end of events.
 //!
 //! Each controller is a pure function from the state to a list of [`Action`]s; one task plans after each change
 //! and acts. Acting is safe to repeat: it looks again, inside the transaction.
 
 mod definitions;
+mod events;
 mod garbage;
 mod namespaces;
 
@@ -59,6 +60,7 @@ pub fn plan(state: &State, now: &str) -> Vec<Action> {
     let mut actions = namespaces::plan(state, now);
     actions.extend(definitions::plan(state, now));
     actions.extend(garbage::plan(state));
+    actions.extend(events::plan(state, now));
     actions
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 /// Events that may wait to be written.
 const QUEUE: usize = 1024;
 /// Different events whose repeats are counted.
-const REMEMBERED: usize = 2048;
+const REMEMBERED: usize = 128;
 
 /// Whether an event tells of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -28,6 +28,13 @@ pub async fn example(mut progress: impl FnMut(&str)) -> anyhow::Result<Example> 
         progress("building the example's programs");
         build(&workspace, folder).await?;
     }
+    if let Some(missing) = PROGRAMS.iter().find(|name| !folder.join(name).is_file()) {
+        bail!(
+            "{missing} of the example is not beside the hanse program in {}; copy {} there, or run hanse from its target folder",
+            folder.display(),
+            PROGRAMS.join(", ")
+        );
+    }
     let images = PROGRAMS
         .iter()
         .map(|name| (format!("hanse.example/{name}:0.1"), folder.join(name)))
