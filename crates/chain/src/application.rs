@@ -61,6 +61,16 @@ pub struct InvalidBlock(pub String);
 #[error("{0}")]
 pub struct Halt(pub String);
 
+/// When a committed block must survive a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// From the moment that [`Application::commit`] returns.
+    Immediate,
+    /// From the next immediate commit or [`Application::flush`] on; a crash before that sets the ledger back to an earlier
+    /// block. For blocks that others have and that this node had no part in.
+    Deferred,
+}
+
 /// What the ledger does for consensus.
 pub trait Application: Send + Sync + 'static {
     /// The newest committed block.
@@ -79,9 +89,12 @@ pub trait Application: Send + Sync + 'static {
     /// The 32 bytes that consensus votes on: the Ethereum block hash of an encoded block of any height.
     fn block_id(&self, block: &[u8]) -> Result<B256, InvalidBlock>;
 
-    /// Commits a decided block of height `tip + 1` durably: header, body, receipts, state and certificate in one
-    /// transaction, fsynced before it returns. Repeating the commit of the current tip is a no-op.
-    fn commit(&self, block: &[u8], certificate: &[u8]) -> Result<Tip, Halt>;
+    /// Commits a decided block of height `tip + 1`: header, body, receipts, state and certificate in one transaction, all
+    /// or nothing of which survives a crash. Repeating the commit of the current tip is a no-op.
+    fn commit(&self, block: &[u8], certificate: &[u8], durability: Durability) -> Result<Tip, Halt>;
+
+    /// Makes everything durable that was committed. Costs nothing if it is.
+    fn flush(&self) -> Result<(), Halt>;
 
     /// A decided block, for nodes that were away. `None` below the earliest kept height and above the tip.
     fn decided(&self, height: u64) -> Result<Option<Decided>, Halt>;

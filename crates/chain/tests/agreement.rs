@@ -12,7 +12,7 @@ use alloy::rpc::types::{BlockNumberOrTag, Filter, TransactionReceipt};
 use alloy::sol_types::SolEvent;
 use chain::{Chain, DEADLINE};
 use futures::StreamExt;
-use hanse_chain::application::Application;
+use hanse_chain::application::{Application, Durability};
 use hanse_contracts::{Consortium, Federation, genesis_addresses};
 use support::*;
 
@@ -95,7 +95,9 @@ async fn an_agreement_goes_from_announcement_to_confirmation() {
     let other = open(other.path(), 4);
     for height in chain.ledger.earliest()..=chain.ledger.tip().height {
         let decided = chain.ledger.decided(height).unwrap().unwrap();
-        other.commit(&decided.block, &decided.certificate).unwrap();
+        other
+            .commit(&decided.block, &decided.certificate, Durability::Immediate)
+            .unwrap();
     }
     assert_eq!(other.tip(), chain.ledger.tip());
     chain.stop().await;

@@ -4,7 +4,7 @@
 mod support;
 
 use alloy::primitives::{B256, keccak256};
-use hanse_chain::application::{Application, MAX_BLOCK_BYTES};
+use hanse_chain::application::{Application, Durability, MAX_BLOCK_BYTES};
 use hanse_chain::execution::decode::decode_block;
 use support::*;
 
@@ -52,7 +52,12 @@ fn a_second_ledger_replays_to_equal_roots_at_every_height() {
         }
         let decided = first.decided(tip.height).unwrap().unwrap();
         assert_eq!(decided.block, block);
-        assert_eq!(second.commit(&decided.block, &decided.certificate).unwrap(), tip);
+        assert_eq!(
+            second
+                .commit(&decided.block, &decided.certificate, Durability::Immediate)
+                .unwrap(),
+            tip
+        );
         assert_eq!(
             second.head().snapshot().header().state_root,
             first.head().snapshot().header().state_root
@@ -67,7 +72,10 @@ fn committing_the_tip_again_is_a_no_op() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path(), 1);
     let (tip, block) = produce(&ledger, 0);
-    assert_eq!(ledger.commit(&block, b"certificate").unwrap(), tip);
+    assert_eq!(
+        ledger.commit(&block, b"certificate", Durability::Immediate).unwrap(),
+        tip
+    );
     assert_eq!(ledger.tip(), tip);
 }
 

@@ -7,7 +7,7 @@ use alloy::consensus::TxEip1559;
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{B256, TxKind, U256};
 use alloy::sol_types::SolCall;
-use hanse_chain::application::Application;
+use hanse_chain::application::{Application, Durability};
 use hanse_chain::execution::call::view;
 use hanse_chain::ledger::Ledger;
 use hanse_chain::ledger::claims::CLAIM_GAS;
@@ -151,7 +151,9 @@ fn a_removed_member_withdraws_its_escrow_and_nothing_more() {
     let follower = open(other.path(), 5);
     for height in 1..=ledger.tip().height {
         let decided = ledger.decided(height).unwrap().unwrap();
-        follower.commit(&decided.block, &decided.certificate).unwrap();
+        follower
+            .commit(&decided.block, &decided.certificate, Durability::Immediate)
+            .unwrap();
     }
     assert_eq!(follower.tip(), ledger.tip());
 }

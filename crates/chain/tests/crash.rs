@@ -6,21 +6,23 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy::primitives::{B256, keccak256};
-use hanse_chain::application::Application;
+use hanse_chain::application::{Application, Durability};
 use hanse_chain::ledger::Ledger;
 use hanse_chain::store::OpenError;
 use rand::{Rng, SeedableRng};
 use support::*;
 
 const FOLDER: &str = "HANSE_CRASH_TEST_FOLDER";
+/// Folder of the ledger from which the process fetches.
+const SOURCE: &str = "HANSE_CRASH_TEST_SOURCE";
 
 /// Not a test of its own: what the killed process runs. Commits blocks, and says so after each.
 #[test]
 fn child_commits_blocks_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(FOLDER) else {
+    let (Some(folder), None) = (std::env::var_os(FOLDER), std::env::var_os(SOURCE)) else {
         return;
     };
     let ledger = open(Path::new(&folder), 4);
@@ -50,6 +52,78 @@ fn child(folder: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// Not a test of its own: fetches what another ledger has, and says how far that would survive a crash.
+#[test]
+fn child_fetches_blocks_until_it_is_killed() {
+    let (Some(folder), Some(source)) = (std::env::var_os(FOLDER), std::env::var_os(SOURCE)) else {
+        return;
+    };
+    let (ledger, source) = (open(Path::new(&folder), 4), open(Path::new(&source), 4));
+    loop {
+        let Some(decided) = source.decided(ledger.tip().height + 1).unwrap() else {
+            std::thread::park();
+            continue;
+        };
+        let tip = ledger
+            .commit(&decided.block, &decided.certificate, Durability::Deferred)
+            .unwrap();
+        if tip.height.is_multiple_of(7) {
+            ledger.flush().unwrap();
+            println!("flushed {}", tip.height);
+        }
+    }
+}
+
+#[test]
+fn fetched_blocks_that_were_flushed_survive_and_the_others_leave_nothing_behind() {
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let (folder, source) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ledger = open(source.path(), 4);
+    for nonce in 0..70 {
+        ledger
+            .submit(&announce(0, nonce, keccak256(nonce.to_be_bytes())))
+            .unwrap();
+        produce(&ledger, 0);
+    }
+    drop(ledger);
+    let mut reached = 0;
+    for round in 1..=4 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_fetches_blocks_until_it_is_killed", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .env(SOURCE, source.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        let flushed = lines
+            .by_ref()
+            .filter_map(|line| Some(line.split_once("flushed ")?.1.trim().parse::<u64>().unwrap()))
+            .find(|height| *height >= 14 * round)
+            .unwrap();
+        // Within the blocks that were not flushed yet.
+        let killed_at = Instant::now() + Duration::from_micros(random.random_range(0..5000));
+        while Instant::now() < killed_at {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let (fetched, whole) = (open(folder.path(), 4), open(source.path(), 4));
+        let tip = fetched.tip();
+        assert!(tip.height >= flushed, "{tip:?}, flushed {flushed}");
+        let there = whole.head().snapshot().header_at(tip.height).unwrap().unwrap();
+        assert_eq!(there.1, tip.hash);
+        reached = tip.height;
+    }
+    assert!(reached >= 56);
 }
 
 #[test]
@@ -91,7 +165,9 @@ fn nothing_acknowledged_is_lost() {
     let (ledger, other) = (open(folder.path(), 4), open(other.path(), 4));
     for height in 1..=ledger.tip().height {
         let decided = ledger.decided(height).unwrap().unwrap();
-        other.commit(&decided.block, &decided.certificate).unwrap();
+        other
+            .commit(&decided.block, &decided.certificate, Durability::Immediate)
+            .unwrap();
     }
     assert_eq!(other.tip(), ledger.tip());
     assert!(ledger.tip().height >= acknowledged.0.max(8));

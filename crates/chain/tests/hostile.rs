@@ -9,7 +9,7 @@ use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::{Address, B256, Bytes, Signature, U256};
 use alloy::rlp::Decodable;
 use alloy::signers::SignerSync;
-use hanse_chain::application::{Application, MAX_BLOCK_BYTES};
+use hanse_chain::application::{Application, Durability, MAX_BLOCK_BYTES};
 use hanse_chain::ledger::{Ledger, MAX_AHEAD_SECONDS};
 use proptest::prelude::*;
 use support::*;
@@ -29,7 +29,9 @@ fn ledger_with_proposal() -> (tempfile::TempDir, std::sync::Arc<Ledger>, Bytes) 
     let other = tempfile::tempdir().unwrap();
     let builder = open(other.path(), 4);
     let first = ledger.decided(1).unwrap().unwrap();
-    builder.commit(&first.block, &first.certificate).unwrap();
+    builder
+        .commit(&first.block, &first.certificate, Durability::Immediate)
+        .unwrap();
     builder.submit(&announce(1, 0, B256::repeat_byte(1))).unwrap();
     let block = builder.build(key(0).address(), now_ms()).unwrap();
     (folder, ledger, block)
@@ -185,11 +187,19 @@ fn a_decided_block_that_this_node_can_not_agree_with_halts_it() {
     let tip = ledger.tip();
     let mut wrong = decoded(&block);
     wrong.header.state_root = B256::repeat_byte(9);
-    let halt = ledger.commit(&encode(&wrong), b"certificate").unwrap_err();
+    let halt = ledger
+        .commit(&encode(&wrong), b"certificate", Durability::Immediate)
+        .unwrap_err();
     assert!(halt.0.contains("state root"), "{halt}");
     assert_eq!(ledger.tip(), tip);
     // It stays so: nothing is repaired.
-    assert_eq!(ledger.commit(&block, b"certificate").unwrap_err().0, halt.0);
+    assert_eq!(
+        ledger
+            .commit(&block, b"certificate", Durability::Immediate)
+            .unwrap_err()
+            .0,
+        halt.0
+    );
     assert!(ledger.build(key(0).address(), now_ms()).is_err());
     assert!(ledger.validate(key(0).address(), &block, now_ms()).is_err());
     assert_eq!(ledger.halted(), Some(halt.0.as_str()));

@@ -9,7 +9,7 @@ use alloy::consensus::TxEip1559;
 use alloy::consensus::transaction::{Recovered, SignerRecoverable};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, TxKind, U256};
-use hanse_chain::application::Application;
+use hanse_chain::application::{Application, Durability};
 use hanse_chain::ledger::Ledger;
 use hanse_chain::mempool::{Accepted, Account, Limits, MAX_TRANSACTION_BYTES, Pool, Rejection};
 use proptest::prelude::*;
@@ -216,7 +216,7 @@ async fn a_transaction_that_another_node_dropped_is_offered_to_it_until_it_is_in
     while here.mempool().get(&lone).is_some() {
         assert!(started.elapsed() < std::time::Duration::from_secs(60), "it sticks");
         let (_, block) = produce(&there, 1);
-        here.commit(&block, b"certificate").unwrap();
+        here.commit(&block, b"certificate", Durability::Immediate).unwrap();
         if let Ok(offered) = outgoing.try_recv() {
             there.receive_transactions(vec![offered]);
         }

@@ -356,6 +356,7 @@ impl<'a> App<'a> {
     async fn on_second(&mut self) -> Result<(), Exit> {
         let connected = self.connected().await;
         self.report(Some(connected));
+        blocking(&self.shared.application, |app| app.flush()).await??;
         let over = self.farewell.over(Instant::now());
         self.drop_peers(over).await;
         self.look_for_twin();

@@ -20,10 +20,13 @@ use super::peers::Peers;
 use super::proposals::{now_ms, proposed};
 use super::validators::ValidatorSet;
 use super::value::{MAX_SENT_BLOCK, Part, Value};
-use crate::application::Halt;
+use crate::application::{Durability, Halt};
 
 /// Blocks in one answer to a node that was away, at most; the engine asks for fewer.
 const SERVED: usize = 64;
+
+/// Of blocks fetched from others, how many may be lost to a crash and fetched again.
+const FLUSH_EVERY: u64 = 128;
 
 impl App<'_> {
     /// Commits durably, then reads who decides the next height.
@@ -42,9 +45,15 @@ impl App<'_> {
             ))
         })?;
         let encoded = certificate::encode(&certificate);
+        // Others have it, and this node has signed nothing on it; what it signs later is preceded by a flush.
+        let durability = if self.synced == Some(height) && !height.0.is_multiple_of(FLUSH_EVERY) {
+            Durability::Deferred
+        } else {
+            Durability::Immediate
+        };
         let started = Instant::now();
         let (tip, rules) = blocking(&self.shared.application, move |app| {
-            let tip = app.commit(&undecided.block, &encoded)?;
+            let tip = app.commit(&undecided.block, &encoded, durability)?;
             Ok::<_, Halt>((tip, app.rules()?))
         })
         .await??;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::B256;
@@ -12,7 +13,7 @@ use libp2p::multiaddr::Protocol;
 use malachitebft_app_channel::app::config::NodeConfig;
 use malachitebft_app_channel::{
     Channels, ConsensusContext, EngineBuilder, EngineHandle, NetworkContext, NetworkIdentity, RequestContext,
-    SyncContext, WalContext,
+    SyncContext,
 };
 use malachitebft_codec::Codec as _;
 use malachitebft_config::{
@@ -28,7 +29,9 @@ use super::codec::{
 };
 use super::context::{LedgerContext, ValidatorAddress};
 use super::peers::{self, Peers};
-use super::signing::{Signer, Verifier};
+use super::signing::{DurableSigner, Signer, Verifier};
+use super::wal;
+use crate::application::Application;
 use crate::key::ValidatorKey;
 
 /// How long the engine may take to stop before it is left to itself.
@@ -153,7 +156,8 @@ impl NodeConfig for Config {
 pub struct Engine(EngineHandle);
 
 impl Engine {
-    /// Starts the engine. Blocks that its write-ahead log holds are put into `blocks`.
+    /// Starts the engine. Blocks that its write-ahead log holds are put into `blocks`; `application` is flushed before
+    /// anything is signed.
     ///
     /// # Errors
     /// The engine's own account of why it can't start, most likely that the write-ahead log is locked.
@@ -161,6 +165,7 @@ impl Engine {
         settings: &EngineSettings,
         peers: &Peers,
         blocks: BlockPool,
+        application: Arc<dyn Application>,
     ) -> Result<(Self, Channels<LedgerContext>), String> {
         let config = settings.config(peers);
         let address = settings.address();
@@ -173,20 +178,28 @@ impl Engine {
             .map_err(|error| error.to_string())?;
         let proof = WireCodec.encode(&proof).map_err(|error| error.to_string())?;
         let identity = NetworkIdentity::new_validator(config.moniker.clone(), keypair, address.to_string(), proof);
-        let (channels, handle) = EngineBuilder::new(LedgerContext, config)
-            .with_default_wal(WalContext::new(settings.wal.clone(), WalCodec::new(blocks)))
+        let log = wal::start(settings.wal.clone(), WalCodec::new(blocks)).await?;
+        let log_cell = log.get_cell();
+        let built = EngineBuilder::new(LedgerContext, config)
+            .with_custom_wal(log)
             .with_default_network(NetworkContext::new(identity, WireCodec))
             .with_default_sync(SyncContext::new(WireCodec))
             .with_default_consensus(ConsensusContext::new_validator(
                 address,
                 Box::new(Verifier::new(settings.ledger)),
-                Box::new(signer),
+                Box::new(DurableSigner::new(signer, application)),
             ))
             .with_default_request(RequestContext::new(16))
             .build()
-            .await
-            .map_err(|report| format!("{report:#}"))?;
-        Ok((Self(handle), channels))
+            .await;
+        match built {
+            Ok((channels, handle)) => Ok((Self(handle), channels)),
+            Err(report) => {
+                // It is not among what the engine stops when it can't be built.
+                let _ = log_cell.stop_and_wait(None, Some(STOP_DEADLINE)).await;
+                Err(format!("{report:#}"))
+            }
+        }
     }
 
     /// Stops all actors: the log is closed and the port is free when this returns. Drop the channels first, so that no

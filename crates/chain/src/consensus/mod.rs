@@ -39,6 +39,9 @@ mod twin;
 mod validators;
 mod value;
 mod vote;
+mod wal;
+#[cfg(test)]
+mod wal_tests;
 mod watchdog;
 
 pub use certificate::certify;

@@ -195,7 +195,8 @@ async fn start_engine(shared: &Shared) -> Result<Running, String> {
     let guests = shared.wishes.borrow().guests.clone();
     let peers = Peers::new(&rules, &shared.settings.key.public_key(), &shared.bootstrap, &guests);
     let blocks = BlockPool::default();
-    let (engine, channels) = Engine::start(&shared.settings, &peers, blocks.clone()).await?;
+    let (engine, channels) =
+        Engine::start(&shared.settings, &peers, blocks.clone(), shared.application.clone()).await?;
     Ok((engine, channels, blocks, peers))
 }
 

@@ -1,6 +1,7 @@
 //! Ed25519 signatures over votes, proposals and the proof that a libp2p peer is a validator.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use alloy::primitives::B256;
 use async_trait::async_trait;
@@ -12,8 +13,10 @@ use malachitebft_core_types::{
 use malachitebft_signing::{Error, VerificationResult};
 use malachitebft_signing_ed25519::{PrivateKey, PublicKey, Signature as Ed25519Signature};
 
+use super::app::blocking;
 use super::context::LedgerContext;
 use super::vote::{Proposal, Vote};
+use crate::application::Application;
 
 /// 64 bytes that claim to be an Ed25519 signature; a type of its own because the wire format needs borsh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -143,6 +146,54 @@ impl Signer {
     /// Signs the bytes of a message.
     pub fn sign(&self, message: &[u8]) -> Signature {
         Signature(self.key.sign(message).to_bytes())
+    }
+}
+
+/// A [`Signer`] that signs a vote or a proposal only on a ledger that a crash can't set back: what is signed for a height
+/// is remembered in the write-ahead log of that height, which is of use only to a node that still has the block before it.
+pub struct DurableSigner {
+    signer: Signer,
+    application: Arc<dyn Application>,
+}
+
+impl DurableSigner {
+    /// Flushes `application` before `signer` signs.
+    pub fn new(signer: Signer, application: Arc<dyn Application>) -> Self {
+        Self { signer, application }
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        let flushed = blocking(&self.application, |application| application.flush()).await;
+        flushed.and_then(|flushed| flushed).map_err(Error::from_source)
+    }
+}
+
+#[async_trait]
+impl malachitebft_signing::Signer<LedgerContext> for DurableSigner {
+    async fn sign_vote(&self, vote: Vote) -> Result<SignedVote<LedgerContext>, Error> {
+        self.flush().await?;
+        self.signer.sign_vote(vote).await
+    }
+
+    async fn sign_proposal(&self, proposal: Proposal) -> Result<SignedProposal<LedgerContext>, Error> {
+        self.flush().await?;
+        self.signer.sign_proposal(proposal).await
+    }
+
+    async fn sign_vote_extension(
+        &self,
+        scope: VoteExtensionScope<LedgerContext>,
+        extension: (),
+    ) -> Result<SignedExtension<LedgerContext>, Error> {
+        self.signer.sign_vote_extension(scope, extension).await
+    }
+
+    async fn sign_validator_proof(
+        &self,
+        public_key: Vec<u8>,
+        peer_id: Vec<u8>,
+    ) -> Result<ValidatorProof<LedgerContext>, Error> {
+        self.signer.sign_validator_proof(public_key, peer_id).await
     }
 }
 

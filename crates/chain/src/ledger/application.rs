@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::check::{self, CheckError};
 use super::{Asked, Committed, Head, Ledger, RECENT_STATES, claims, rules};
-use crate::application::{Application, Decided, Halt, HeightRules, InvalidBlock, MAX_BLOCK_BYTES, Tip};
+use crate::application::{Application, Decided, Durability, Halt, HeightRules, InvalidBlock, MAX_BLOCK_BYTES, Tip};
 use crate::execution::block::{BlockExecution, ExecutedBlock, Inclusion};
 use crate::execution::decode::{DecodedBlock, decode_block};
 use crate::execution::senders;
@@ -63,7 +63,7 @@ impl Application for Ledger {
         Ok(decode_block(block)?.hash)
     }
 
-    fn commit(&self, block: &[u8], certificate: &[u8]) -> Result<Tip, Halt> {
+    fn commit(&self, block: &[u8], certificate: &[u8], durability: Durability) -> Result<Tip, Halt> {
         self.not_halted()?;
         let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let block = decode_block(block).map_err(|error| self.halt(format!("a decided block is wrong: {error}")))?;
@@ -81,10 +81,16 @@ impl Application for Ledger {
                 CheckError::Store(error) => self.halt_on(error),
             })?;
         self.store
-            .commit(&executed.write(certificate))
+            .commit(&executed.write(certificate), durability)
             .map_err(|error| self.halt_on(error))?;
         let head = self.advance(&head, &executed).map_err(|reason| self.halt(reason))?;
         Ok(tip_of(&head))
+    }
+
+    fn flush(&self) -> Result<(), Halt> {
+        let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.not_halted()?;
+        self.store.flush().map_err(|error| self.halt_on(error))
     }
 
     fn decided(&self, height: u64) -> Result<Option<Decided>, Halt> {

@@ -159,7 +159,7 @@ mod tests {
     use alloy::primitives::{Address, B256};
 
     use super::*;
-    use crate::application::Application;
+    use crate::application::{Application, Durability};
 
     fn ledger(folder: &std::path::Path) -> Arc<Ledger> {
         let genesis = serde_json::json!({
@@ -203,7 +203,7 @@ mod tests {
         // More than the client's buffer of one and the ring of committed blocks hold.
         for _ in 0..100 {
             let block = ledger.build(Address::repeat_byte(0xaa), 0).unwrap();
-            ledger.commit(&block, b"certificate").unwrap();
+            ledger.commit(&block, b"certificate", Durability::Immediate).unwrap();
         }
         let mut received = Vec::new();
         let end = async {

@@ -1,7 +1,7 @@
 //! The store: blocks, receipts, indices and the newest state in one redb file.
 //!
 //! Promises: a block is either there with all that it brings, or not at all, whatever kills the process or the machine
-//! ([`Store::commit`] returns after fsync). One process has the file at a time. State is kept for the newest block;
+//! (an immediate [`Store::commit`] returns after fsync). One process has the file at a time. State is kept for the newest block;
 //! [`Snapshot`]s that are still held see it as it was at theirs. Damage is reported, never repaired.
 
 mod codes;
@@ -20,9 +20,10 @@ mod trie;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use alloy::primitives::B256;
-use redb::{Database, DatabaseError, Durability, ReadableDatabase};
+use redb::{Database, DatabaseError, ReadableDatabase};
 
 pub use commit::{BlockWrite, StateChanges};
 pub use error::StoreError;
@@ -31,10 +32,11 @@ pub use proof::AccountProof;
 pub use snapshot::{Snapshot, StoredBlock};
 pub use trie::{NodeChanges, TrieUpdate};
 
+use crate::application::Durability;
 use codes::CodeCache;
 
 /// Memory for pages. The system's page cache holds the rest.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
+const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Name of the store's file in the data folder.
 pub const FILE_NAME: &str = "ledger.redb";
@@ -120,6 +122,8 @@ pub struct Store {
     database: Database,
     path: PathBuf,
     codes: Arc<CodeCache>,
+    /// Whether a deferred commit waits to be made durable.
+    unflushed: AtomicBool,
 }
 
 impl Store {
@@ -156,6 +160,7 @@ impl Store {
             database,
             path,
             codes: Arc::default(),
+            unflushed: AtomicBool::new(false),
         };
         store.initialise(genesis)?;
         Ok(store)
@@ -247,13 +252,30 @@ impl Store {
         Snapshot::open(&self.database.begin_read()?, self.codes.clone())
     }
 
-    /// Writes a block durably; when this returns, the block survives any crash. The caller sees to it that the block follows
-    /// the newest one.
-    pub fn commit(&self, block: &BlockWrite<'_>) -> Result<(), StoreError> {
+    /// Writes a block. The caller sees to it that the block follows the newest one, and that there is one writer.
+    pub fn commit(&self, block: &BlockWrite<'_>, durability: Durability) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
+        transaction.set_durability(match durability {
+            Durability::Immediate => redb::Durability::Immediate,
+            Durability::Deferred => redb::Durability::None,
+        })?;
         commit::write_block(&transaction, block)?;
         transaction.commit()?;
+        // An immediate commit carries all deferred ones before it.
+        self.unflushed
+            .store(durability == Durability::Deferred, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Makes all that was committed durable.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        if !self.unflushed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(redb::Durability::Immediate)?;
+        transaction.commit()?;
+        self.unflushed.store(false, Ordering::SeqCst);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use revm::database::{AccountStatus, BundleAccount, BundleState};
 use revm::state::AccountInfo;
 
 use super::{BlockWrite, LogQuery, StateChanges, Store, tables};
+use crate::application::Durability;
 use crate::execution::genesis::GenesisBlock;
 use crate::execution::roots;
 use crate::genesis::Genesis;
@@ -63,6 +64,7 @@ pub(super) fn empty_store(folder: &std::path::Path) -> (Store, Header) {
         database,
         path: folder.to_path_buf(),
         codes: Arc::default(),
+        unflushed: Default::default(),
     };
     let empty = StateChanges::default();
     store
@@ -166,7 +168,7 @@ proptest! {
                 header: &header, hash: header.hash_slow(), body: &body, senders: &[], receipts: &[],
                 certificate: Some(&[]), changes: &changes,
             };
-            store.commit(&write).unwrap();
+            store.commit(&write, Durability::Immediate).unwrap();
             state = after;
 
             // As many nodes as a store that gets the same state at once.
@@ -235,7 +237,7 @@ proptest! {
             store.commit(&BlockWrite {
                 header: &header, hash: header.hash_slow(), body: &body, senders: &[Address::ZERO; 2], receipts: &receipts,
                 certificate: Some(&[]), changes: &changes,
-            }).unwrap();
+            }, Durability::Immediate).unwrap();
         }
         let found = query.run(&store.snapshot().unwrap()).unwrap();
         let found: Vec<_> = found.into_iter().map(|found| (found.height, found.log_index, found.log)).collect();
@@ -266,15 +268,18 @@ fn a_query_that_costs_too_much_says_how_far_it_got() {
             ..header.clone()
         };
         store
-            .commit(&BlockWrite {
-                header: &header,
-                hash: header.hash_slow(),
-                body: &body,
-                senders: &[Address::ZERO],
-                receipts: &receipts,
-                certificate: Some(&[]),
-                changes: &changes,
-            })
+            .commit(
+                &BlockWrite {
+                    header: &header,
+                    hash: header.hash_slow(),
+                    body: &body,
+                    senders: &[Address::ZERO],
+                    receipts: &receipts,
+                    certificate: Some(&[]),
+                    changes: &changes,
+                },
+                Durability::Immediate,
+            )
             .unwrap();
     }
     let query = LogQuery {

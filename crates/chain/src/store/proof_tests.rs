@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::oracle_tests::{State, address, apply, bundle, changes, empty_store};
 use super::{AccountProof, BlockWrite};
+use crate::application::Durability;
 use crate::execution::roots;
 
 /// Whether the nodes prove that `key` has this value, or with `None` that there is no such key.
@@ -36,7 +37,7 @@ proptest! {
             store.commit(&BlockWrite {
                 header: &header, hash: header.hash_slow(), body: &BlockBody::default(), senders: &[], receipts: &[],
                 certificate: Some(&[]), changes: &changes,
-            }).unwrap();
+            }, Durability::Immediate).unwrap();
             state = after;
             held.push((Arc::new(store.snapshot().unwrap()), state.clone()));
         }

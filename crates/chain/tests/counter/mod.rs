@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256, Bytes, keccak256};
 use futures::future::join_all;
-use hanse_chain::application::{Application, Decided, Halt, HeightRules, InvalidBlock, Tip, Validator};
+use hanse_chain::application::{Application, Decided, Durability, Halt, HeightRules, InvalidBlock, Tip, Validator};
 use hanse_chain::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus};
 use hanse_chain::genesis::ConsensusParameters;
 use hanse_chain::key::ValidatorKey;
@@ -203,7 +203,7 @@ impl Application for Counter {
         Self::decode(block).map(|_| keccak256(block))
     }
 
-    fn commit(&self, bytes: &[u8], certificate: &[u8]) -> Result<Tip, Halt> {
+    fn commit(&self, bytes: &[u8], certificate: &[u8], _: Durability) -> Result<Tip, Halt> {
         let block = Self::decode(bytes).map_err(|error| Halt(error.0))?;
         if self.has(Fault::Diverges) {
             return Err(Halt("the state root differs".into()));
@@ -226,6 +226,10 @@ impl Application for Counter {
         state.chain.push((block, decided));
         state.committed_at.push(Instant::now());
         Ok(Self::tip_of(&state))
+    }
+
+    fn flush(&self) -> Result<(), Halt> {
+        Ok(())
     }
 
     fn decided(&self, height: u64) -> Result<Option<Decided>, Halt> {

@@ -11,7 +11,7 @@ use alloy::primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
-use hanse_chain::application::{Application, Tip};
+use hanse_chain::application::{Application, Durability, Tip};
 use hanse_chain::genesis::{ConsensusParameters, Genesis, MemberInfo};
 use hanse_chain::ledger::Ledger;
 use hanse_contracts::{Federation, IFederation, genesis_addresses};
@@ -118,7 +118,7 @@ pub fn announce(member: u8, nonce: u64, id: B256) -> Vec<u8> {
 pub fn produce(ledger: &Ledger, proposer: u8) -> (Tip, Bytes) {
     let block = ledger.build(key(proposer).address(), now_ms()).unwrap();
     ledger.validate(key(proposer).address(), &block, now_ms()).unwrap();
-    let tip = ledger.commit(&block, b"certificate").unwrap();
+    let tip = ledger.commit(&block, b"certificate", Durability::Immediate).unwrap();
     (tip, block)
 }
 

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alloy::consensus::transaction::Recovered;
 use alloy::primitives::U256;
 use anyhow::{Context, bail};
-use hanse_chain::application::Application;
+use hanse_chain::application::{Application, Durability};
 use hanse_chain::consensus::certify;
 use hanse_chain::key::ValidatorKey;
 use hanse_chain::ledger::Ledger;
@@ -75,6 +75,7 @@ pub async fn build(
             while !ledger.mempool().is_empty() {
                 commit_one(&ledger, origin, &keys)?;
             }
+            ledger.flush()?;
             // Progress that nobody has looked at yet is as good.
             let _ = done.try_send(ledger.head().height());
         }
@@ -96,7 +97,7 @@ fn commit_one(ledger: &Arc<Ledger>, origin: alloy::primitives::B256, keys: &[Val
     let id = ledger.block_id(&block)?;
     let height = ledger.tip().height + 1;
     let certificate = certify(origin, height, id, keys);
-    let tip = ledger.commit(&block, &certificate)?;
+    let tip = ledger.commit(&block, &certificate, Durability::Deferred)?;
     if tip.height != height {
         bail!("block {height} was not committed");
     }
