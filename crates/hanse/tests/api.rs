@@ -290,3 +290,30 @@ fn the_api_describes_itself() {
     let page = reqwest::blocking::get(format!("{}/docs/", league.agents[0].api)).unwrap();
     assert!(page.text().unwrap().contains("swagger"));
 }
+
+#[test]
+fn a_bid_by_hand_is_replaced_as_often_as_its_owner_wishes() {
+    let league = League::start(2);
+    league.deploy_example(0, 1);
+    let request = json!({
+        "service": "object-detection", "scenario": "component", "offersWanted": 9, "bidWindowMs": 20_000, "bidSeconds": 20,
+    });
+    let id = league.federate(0, &request);
+    let bids = format!("/api/v1/agreements/{id}/bids");
+    let wait_for = |price: &str| {
+        wait(&format!("a bid of {price}"), || {
+            let page = league.try_get(0, &bids)?;
+            (page.as_array()?.first()?["pricePerHour"] == price).then_some(())
+        });
+    };
+    // By the price list; the example has one replica.
+    wait_for("11");
+    for price in [7, 3, 7] {
+        let (status, page) = league.post(1, &bids, &json!({ "pricePerHour": price }));
+        assert_eq!(status, 202, "{page}");
+        wait_for(&price.to_string());
+    }
+    let (status, page) = league.post(1, &bids, &json!({ "pricePerHour": 7 }));
+    assert_eq!(status, 422, "{page}");
+    assert_eq!(league.wait_complete(0, &id)["pricePerHour"], "7");
+}

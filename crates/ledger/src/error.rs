@@ -137,17 +137,24 @@ pub enum LedgerError {
     /// The client has been shut down. What was in flight goes on when it is started again with the same store.
     #[error("the ledger client has been shut down")]
     Stopped,
-    /// The chain replaced blocks deeper than the configured confirmations. Commands that had been final in them are not
-    /// sent again by themselves; events from `from` on may be told again,
-    /// differently.
+    /// The chain replaced blocks deeper than the configured confirmations. Commands that had been final in them are sent
+    /// again; the events from block `from` on are told again, differently perhaps.
     #[error(
         "the chain replaced block {from} and what follows, deeper than the configured confirmations; raise `ledger.confirmations`"
     )]
     Reorganised {
-        /// First block that was replaced.
+        /// First block that was replaced, or may have been.
         from: u64,
-        /// Hash that it had before.
+        /// Hash that one of them had before.
         was: B256,
+    },
+    /// The contracts are on the chain, but not deep enough yet.
+    #[error(
+        "the contracts are not on the chain yet as of block {block}, the newest that is final; wait until `ledger.confirmations` blocks lie on top of their creation"
+    )]
+    NotFinalYet {
+        /// The block that was read.
+        block: u64,
     },
     /// The configuration cannot work.
     #[error("ledger configuration: {0}")]
@@ -160,7 +167,12 @@ impl LedgerError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Full { .. } | Self::Rejected { .. } | Self::Stopped
+            Self::Unreachable { .. }
+                | Self::Timeout { .. }
+                | Self::Full { .. }
+                | Self::Rejected { .. }
+                | Self::NotFinalYet { .. }
+                | Self::Stopped
         )
     }
 

@@ -1,6 +1,6 @@
 //! What the contracts tell, typed.
 
-use alloy::primitives::TxHash;
+use alloy::primitives::{B256, TxHash};
 use alloy::sol_types::SolEventInterface;
 use hanse_contracts::{Consortium, Federation};
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,24 @@ pub struct Cursor {
     pub block: u64,
     /// Index of the first log of that block which is not done with; `u64::MAX` when all of it is.
     pub log_index: u64,
+    /// Hash of the block, where it is known: whoever resumes from here is told if the block was replaced meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<B256>,
 }
 
 impl Cursor {
     /// Before the first event of the chain.
-    pub const START: Self = Self { block: 0, log_index: 0 };
+    pub const START: Self = Self::before_block(0);
+
+    /// Before everything in a block.
+    #[must_use]
+    pub const fn before_block(block: u64) -> Self {
+        Self {
+            block,
+            log_index: 0,
+            hash: None,
+        }
+    }
 
     /// Behind everything in a block.
     #[must_use]
@@ -24,6 +37,7 @@ impl Cursor {
         Self {
             block,
             log_index: u64::MAX,
+            hash: None,
         }
     }
 }

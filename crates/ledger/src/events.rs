@@ -11,16 +11,17 @@ use std::sync::Arc;
 use alloy::primitives::{Address, B256, U64};
 use alloy::rpc::types::Log;
 use futures::Stream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::endpoint::{Endpoint, RequestError};
 use crate::error::LedgerError;
 use crate::event::{Cursor, Event, LedgerEvent};
 use crate::head::Head;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, REACH};
 use crate::rpc::Backoff;
-use crate::watcher::{Seen, Waiting};
+use crate::sender::Ask;
+use crate::watcher::{Heads, Seen, Waiting};
 
 /// Blocks in the first range asked for, and in the largest.
 const SPAN: (u64, u64) = (512, 4096);
@@ -32,8 +33,9 @@ impl Ledger {
     /// All events of both contracts behind `from`, in order, first those of the past and then, as they become final,
     /// the new ones. Remember [`LedgerEvent::cursor`] with the effects of an event and resume from it.
     ///
-    /// The only error item is `Reorganised`: the chain replaced blocks that counted as final. The stream goes on after
-    /// it with the first block that was replaced. It ends when the client is shut down.
+    /// The only error item is `Reorganised`: the chain replaced blocks that counted as final, also if that happened while
+    /// nobody listened and `from` has a hash. The commands in them are sent again, and the stream goes on with the block
+    /// that the error names, so go back to [`Cursor::before_block`] of it. The stream ends when the client is shut down.
     pub fn events(&self, from: Cursor) -> impl Stream<Item = Result<LedgerEvent, LedgerError>> + Send + Unpin + use<> {
         let heads = self.heads();
         let reader = Reader {
@@ -44,7 +46,10 @@ impl Ledger {
             confirmations: self.config().confirmations,
             next: from,
             span: SPAN.0,
-            trail: VecDeque::new(),
+            trail: from.hash.map(|hash| (from.block, hash)).into_iter().collect(),
+            checked: None,
+            sender: self.asks(),
+            shared: heads.clone(),
             times: BTreeMap::new(),
             buffer: VecDeque::new(),
             backoff: Backoff::default(),
@@ -66,6 +71,11 @@ struct Reader {
     span: u64,
     /// Last blocks of the ranges read, oldest first.
     trail: VecDeque<(u64, B256)>,
+    /// Newest block at which the trail was seen to be still there.
+    checked: Option<B256>,
+    /// Sends again what was undone.
+    sender: mpsc::WeakSender<Ask>,
+    shared: Heads,
     times: BTreeMap<u64, u64>,
     buffer: VecDeque<LedgerEvent>,
     backoff: Backoff,
@@ -113,7 +123,14 @@ impl Reader {
                         _ = self.over.wait_for(|over| *over) => return None,
                     }
                 }
-                Err(Failure::Reorganised { from, was }) => return Some(Err(LedgerError::Reorganised { from, was })),
+                Err(Failure::Reorganised { from, was }) => {
+                    // Whoever reads or repeats a command after this must not rely on what is gone.
+                    self.shared.replaced(from);
+                    if let Some(sender) = self.sender.upgrade() {
+                        let _ = sender.send(Ask::Replaced { from }).await;
+                    }
+                    return Some(Err(LedgerError::Reorganised { from, was }));
+                }
             }
         }
     }
@@ -130,6 +147,7 @@ impl Reader {
             self.next.block
         };
         if first > settled {
+            self.check_again(&endpoint, head).await?;
             return Err(Failure::Wait);
         }
         let last = settled.min(first.saturating_add(self.span - 1));
@@ -139,7 +157,7 @@ impl Reader {
             // It lags behind what it said: wait for it.
             endpoint.block(last).await?.ok_or(Failure::Wait)?
         };
-        self.check_trail(&endpoint, first, end).await?;
+        self.check_trail(&endpoint, end).await?;
         let logs = self.logs(&endpoint, first, last).await?;
         let full = last - first + 1 == self.span;
         for log in logs {
@@ -147,6 +165,7 @@ impl Reader {
         }
         self.next = Cursor::after_block(last);
         self.trail.push_back((last, end.hash));
+        self.checked = Some(head.hash);
         if self.trail.len() > TRAIL {
             self.trail.pop_front();
         }
@@ -157,42 +176,52 @@ impl Reader {
     }
 
     /// The last block read must still be there.
-    async fn check_trail(&mut self, endpoint: &Endpoint, first: u64, end: Head) -> Result<(), Failure> {
+    async fn check_trail(&mut self, endpoint: &Endpoint, end: Head) -> Result<(), Failure> {
         let Some((number, hash)) = self.trail.back().copied() else {
             return Ok(());
         };
-        let now = if end.number == first && number + 1 == first {
-            Some(end.parent)
-        } else {
-            endpoint.block(number).await?.map(|head| head.hash)
-        };
-        if now.ok_or(Failure::Wait)? == hash {
+        if hash_at(endpoint, number, end).await? == hash {
             return Ok(());
         }
-        let mut was = (number, hash);
-        self.trail.pop_back();
-        while let Some((number, hash)) = self.trail.back().copied() {
-            let now = endpoint.block(number).await?.ok_or(Failure::Wait)?.hash;
-            if now == hash {
+        Err(self.go_back(endpoint, self.trail.len() - 1).await?)
+    }
+
+    /// There is nothing new to read. The blocks that were read may have been replaced all the same, by no more than there
+    /// were.
+    async fn check_again(&mut self, endpoint: &Endpoint, head: Head) -> Result<(), Failure> {
+        if self.checked == Some(head.hash) {
+            return Ok(());
+        }
+        // What lies above is not known here yet, or not any more: the next blocks tell.
+        if let Some(index) = self.trail.iter().rposition(|(number, _)| *number <= head.number) {
+            let (number, hash) = self.trail[index];
+            if hash_at(endpoint, number, head).await? != hash {
+                return Err(self.go_back(endpoint, index).await?);
+            }
+        }
+        self.checked = Some(head.hash);
+        Ok(())
+    }
+
+    /// Back to the last block read that is still there; the one at `gone` in the trail is not.
+    async fn go_back(&mut self, endpoint: &Endpoint, gone: usize) -> Result<Failure, Failure> {
+        let mut left = gone;
+        while let Some((number, hash)) = left.checked_sub(1).map(|index| self.trail[index]) {
+            if endpoint.block(number).await?.ok_or(Failure::Wait)?.hash == hash {
                 break;
             }
-            was = (number, hash);
-            self.trail.pop_back();
+            left -= 1;
         }
-        self.next = match self.trail.back() {
-            Some((number, _)) => Cursor::after_block(*number),
-            // Older than all that is remembered.
-            None => Cursor {
-                block: was.0,
-                log_index: 0,
-            },
-        };
-        self.times.clear();
+        let (number, was) = self.trail[left];
+        self.trail.truncate(left);
         let from = match self.trail.back() {
             Some((number, _)) => number + 1,
-            None => was.0,
+            // Older than all that is remembered: as far as replacements are looked for.
+            None => number.saturating_sub(REACH),
         };
-        Err(Failure::Reorganised { from, was: was.1 })
+        self.next = Cursor::before_block(from);
+        self.times.clear();
+        Ok(Failure::Reorganised { from, was })
     }
 
     async fn logs(&self, endpoint: &Endpoint, first: u64, last: u64) -> Result<Vec<Log>, Failure> {
@@ -244,6 +273,7 @@ impl Reader {
             cursor: Cursor {
                 block,
                 log_index: index + 1,
+                hash: log.block_hash,
             },
             tx,
             block_time,
@@ -251,4 +281,16 @@ impl Reader {
         });
         Ok(())
     }
+}
+
+/// Hash of the block of that height on the chain that ends with `end`.
+async fn hash_at(endpoint: &Endpoint, number: u64, end: Head) -> Result<B256, Failure> {
+    if number == end.number {
+        return Ok(end.hash);
+    }
+    if number + 1 == end.number {
+        return Ok(end.parent);
+    }
+    // It lags behind what it said: wait for it.
+    Ok(endpoint.block(number).await?.ok_or(Failure::Wait)?.hash)
 }

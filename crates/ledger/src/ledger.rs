@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, Bytes, U256};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
@@ -16,6 +17,7 @@ use crate::error::LedgerError;
 use crate::intent::{Call, IntentKey, Receipt};
 use crate::outbox::{Outbox, Owner};
 use crate::preflight::{preflight, why_undone};
+use crate::pursuit::is_included;
 use crate::rpc::Rpc;
 use crate::sender::{Answer, Ask, Known, Outcome, Sender};
 use crate::status::Status;
@@ -23,6 +25,9 @@ use crate::watcher::{Heads, watch_heads};
 
 /// Requests waiting for the sender task.
 const ASKS: usize = 1024;
+
+/// Replacements that go back further than this many blocks behind what is final are not looked for.
+pub(crate) const REACH: u64 = 128;
 
 /// Least gas limits. An estimate is of the state now; by the time of inclusion the same command may do more: a
 /// replacing bid may have become a first one, an approval the one that admits a member. What is not used is not paid.
@@ -106,12 +111,14 @@ impl Ledger {
                 tasks: std::sync::Mutex::new(Some(Tasks { watching, sender, stop })),
             }),
         };
-        if let Err(error) = ledger.is_member(account).await {
-            // So that the store can be opened again at once.
-            ledger.shutdown().await;
-            return Err(error);
+        match ledger.is_member(account).await {
+            Ok(_) | Err(LedgerError::NotFinalYet { .. }) => Ok(ledger),
+            Err(error) => {
+                // So that the store can be opened again at once.
+                ledger.shutdown().await;
+                Err(error)
+            }
         }
-        Ok(ledger)
     }
 
     /// The account that commands are sent from.
@@ -144,6 +151,11 @@ impl Ledger {
 
     pub(crate) fn heads(&self) -> &Heads {
         &self.inner.heads
+    }
+
+    /// For whoever finds that blocks were replaced; does not keep the client alive.
+    pub(crate) fn asks(&self) -> mpsc::WeakSender<Ask> {
+        self.inner.asks.downgrade()
     }
 
     /// Keys of the commands that are neither final nor given up.
@@ -250,7 +262,10 @@ impl Ledger {
             })
             .await??;
         let answer: Answer = match known {
-            Known::Done(receipt) => return Ok(receipt),
+            Known::Done(receipt) => match self.reopen_if_undone(key, receipt).await? {
+                Some(answer) => answer,
+                None => return Ok(receipt),
+            },
             Known::Open(answer) => answer,
             Known::Nothing => {
                 let gas = preflight(&self.inner.rpc, self.inner.account, &call).await?;
@@ -265,12 +280,32 @@ impl Ledger {
                 answer
             }
         };
+        self.outcome(answer, &call).await
+    }
+
+    /// A command that was final may have been undone with its block. Asked only of those that are repeated, and only while
+    /// that is not too long ago.
+    async fn reopen_if_undone(&self, key: &IntentKey, receipt: Receipt) -> Result<Option<Answer>, LedgerError> {
+        let head = match self.inner.heads.newest() {
+            Some(seen) => seen.head,
+            None => self.inner.rpc.latest().await?,
+        };
+        if receipt.block.saturating_add(REACH) < self.inner.heads.settled(head, self.inner.config.confirmations)
+            || is_included(&self.inner.rpc, receipt).await?
+        {
+            return Ok(None);
+        }
+        let key = key.clone();
+        self.ask(|reply| Ask::Reopen { key, reply }).await
+    }
+
+    async fn outcome(&self, answer: Answer, call: &Call) -> Result<Receipt, LedgerError> {
         match answer.await.map_err(|_| LedgerError::Stopped)?? {
             Outcome::Landed(receipt) => Ok(receipt),
             Outcome::Refused(refusal) => Err(refusal.into()),
             Outcome::Rejected(reason) => Err(LedgerError::Rejected { reason }),
             Outcome::Reverted { tx, block } => {
-                match why_undone(&self.inner.rpc, self.inner.account, &call, block).await {
+                match why_undone(&self.inner.rpc, self.inner.account, call, block).await {
                     Ok(refusal) => Err(refusal.into()),
                     Err(reason) => Err(LedgerError::Reverted { tx, block, reason }),
                 }
@@ -315,12 +350,22 @@ async fn check_contracts(rpc: &Rpc, config: &LedgerConfig, chain_id: u64) -> Res
             },
         }
     };
-    let found = crate::views::read(rpc, config.federation, Federation::consortiumCall {})
-        .await
-        .map_err(wrong("Federation", config.federation))?;
-    let back = crate::views::read(rpc, config.consortium, Consortium::federationCall {})
-        .await
-        .map_err(wrong("Consortium", config.consortium))?;
+    let found = crate::views::read(
+        rpc,
+        config.federation,
+        Federation::consortiumCall {},
+        BlockNumberOrTag::Latest,
+    )
+    .await
+    .map_err(wrong("Federation", config.federation))?;
+    let back = crate::views::read(
+        rpc,
+        config.consortium,
+        Consortium::federationCall {},
+        BlockNumberOrTag::Latest,
+    )
+    .await
+    .map_err(wrong("Consortium", config.consortium))?;
     if found != config.consortium || back != config.federation {
         return Err(LedgerError::ForeignContract {
             federation: config.federation,

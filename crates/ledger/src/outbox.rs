@@ -3,7 +3,7 @@
 //! A signed transaction is on disk before it is sent, so that after a crash the same transaction is sent again instead
 //! of a new one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +25,9 @@ const CACHE_BYTES: usize = 1 << 20;
 
 /// Finished commands whose receipts are kept, so that a repetition is answered instead of sent.
 const KEPT_RECEIPTS: usize = 10_000;
+
+/// Finished commands whose transactions are kept too, so that they can be sent again if the chain undoes them.
+const KEPT_TRANSACTIONS: usize = 256;
 
 /// Commands in flight at once.
 pub(crate) const MOST_IN_FLIGHT: usize = 4_096;
@@ -62,11 +65,29 @@ pub(crate) enum Stage {
     Done(Receipt),
 }
 
+/// How a finished command got there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Past {
+    call: Call,
+    gas: u64,
+    signed: Vec<Signed>,
+}
+
+/// The nonce that a finished command had, and everything signed for it.
+#[derive(Debug)]
+pub(crate) struct LastSeat {
+    pub(crate) nonce: u64,
+    pub(crate) signed: Vec<(TxHash, Purpose)>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent {
     pub(crate) key: IntentKey,
     pub(crate) digest: B256,
     pub(crate) stage: Stage,
+    /// Of the last finished ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) past: Option<Past>,
 }
 
 /// All intents, in memory, and the file they are written to.
@@ -77,6 +98,8 @@ pub(crate) struct Outbox {
     ids: HashMap<IntentKey, IntentId>,
     next_id: IntentId,
     open: usize,
+    /// Finished ones with a past, in the order in which they finished.
+    recent: VecDeque<IntentId>,
 }
 
 /// Changes to be written together.
@@ -126,6 +149,7 @@ impl Outbox {
             ids: HashMap::new(),
             next_id: 1,
             open: 0,
+            recent: VecDeque::new(),
         };
         outbox.load().map_err(|error| broken(path, error))?;
         Ok(outbox)
@@ -147,6 +171,9 @@ impl Outbox {
             })?;
             self.next_id = self.next_id.max(id.value() + 1);
             self.open += usize::from(matches!(intent.stage, Stage::Open { .. }));
+            if intent.past.is_some() {
+                self.recent.push_back(id.value());
+            }
             self.ids.insert(intent.key.clone(), id.value());
             self.intents.insert(id.value(), intent);
         }
@@ -226,6 +253,7 @@ impl Outbox {
                 signed: Vec::new(),
                 void,
             },
+            past: None,
         };
         self.intents.insert(id, intent);
         id
@@ -260,11 +288,19 @@ impl Outbox {
         let Some(intent) = self.intents.get_mut(&id) else {
             return;
         };
-        if matches!(intent.stage, Stage::Open { .. }) {
+        if let Stage::Open { call, gas, signed, .. } = std::mem::replace(&mut intent.stage, Stage::Done(receipt)) {
             self.open -= 1;
+            intent.past = Some(Past { call, gas, signed });
+            self.recent.push_back(id);
         }
-        intent.stage = Stage::Done(receipt);
         self.queue(id, changes);
+        while self.recent.len() > KEPT_TRANSACTIONS {
+            let Some(oldest) = self.recent.pop_front() else { break };
+            if let Some(intent) = self.intents.get_mut(&oldest) {
+                intent.past = None;
+                self.queue(oldest, changes);
+            }
+        }
         if self.intents.len() - self.open > KEPT_RECEIPTS {
             let oldest = self
                 .intents
@@ -275,6 +311,39 @@ impl Outbox {
                 self.remove(oldest, changes);
             }
         }
+    }
+
+    /// A finished command is open again, with everything signed for it. None if it is open, or finished too long ago.
+    pub(crate) fn undo(&mut self, id: IntentId, changes: &mut Changes) -> Option<LastSeat> {
+        let intent = self.intents.get_mut(&id)?;
+        let Past { call, gas, signed } = intent.past.take()?;
+        let nonce = signed.last()?.nonce;
+        let seat = LastSeat {
+            nonce,
+            signed: signed.iter().map(|signed| (signed.hash, signed.purpose)).collect(),
+        };
+        intent.stage = Stage::Open {
+            call,
+            gas,
+            signed,
+            void: false,
+        };
+        self.open += 1;
+        self.recent.retain(|recent| *recent != id);
+        self.queue(id, changes);
+        Some(seat)
+    }
+
+    /// The same for all that were final in that block or a later one.
+    pub(crate) fn undo_from(&mut self, block: u64, changes: &mut Changes) -> Vec<(IntentId, LastSeat)> {
+        let undone = |id: &IntentId| {
+            let stage = self.intents.get(id).map(|intent| &intent.stage);
+            matches!(stage, Some(Stage::Done(receipt)) if receipt.block >= block)
+        };
+        let ids: Vec<_> = self.recent.iter().copied().filter(undone).collect();
+        ids.into_iter()
+            .filter_map(|id| Some((id, self.undo(id, changes)?)))
+            .collect()
     }
 
     /// The intent can never take effect; its key is free again.

@@ -13,6 +13,7 @@ use crate::intent::{IntentKey, Receipt};
 use crate::nonces::{Change, End, IntentId, Landing, Moment, Observation, Purpose};
 use crate::outbox::Stage;
 use crate::preflight::preflight;
+use crate::rpc::Rpc;
 use crate::sender::{Outcome, Sender};
 use crate::signing::{VOID_GAS, sign, void_call};
 use crate::submission::{Verdict, judge};
@@ -383,6 +384,12 @@ impl Sender {
         }
         self.words.insert(id, words);
     }
+}
+
+/// Whether the transaction is in the block that its receipt names, as far as the endpoint in use knows.
+pub(crate) async fn is_included(rpc: &Rpc, receipt: Receipt) -> Result<bool, LedgerError> {
+    let found: Option<WireReceipt> = rpc.request("eth_getTransactionReceipt", (receipt.tx,)).await?;
+    Ok(found.is_some_and(|found| found.block_number == Some(U64::from(receipt.block))))
 }
 
 /// The receipts there are among those of `hashes`.

@@ -15,7 +15,7 @@ use crate::error::LedgerError;
 use crate::fees::FeePolicy;
 use crate::intent::{Call, IntentKey, Receipt};
 use crate::nonces::{IntentId, Moment, NonceLedger};
-use crate::outbox::{Changes, MOST_IN_FLIGHT, Outbox, Stage};
+use crate::outbox::{Changes, LastSeat, MOST_IN_FLIGHT, Outbox, Stage};
 use crate::refusal::Refusal;
 use crate::rpc::{Backoff, Rpc};
 use crate::watcher::{Heads, Waiting};
@@ -65,6 +65,14 @@ pub(crate) enum Ask {
         gas: u64,
         reply: Reply,
     },
+    /// The transaction of a command that was final is not on the chain any more: go on with it. None if it cannot be gone
+    /// on with, because it was too long ago.
+    Reopen {
+        key: IntentKey,
+        reply: oneshot::Sender<Option<Answer>>,
+    },
+    /// The chain replaced the blocks from this one on: go on with the commands that were final in them.
+    Replaced { from: u64 },
     /// Give a command up, if it can still be stopped.
     Withdraw {
         key: IntentKey,
@@ -248,6 +256,15 @@ impl Sender {
                 let _ = reply.send(self.look_up(&key, digest));
             }
             Ask::Submit { key, call, gas, reply } => self.submit(key, call, gas, reply),
+            Ask::Reopen { key, reply } => {
+                let _ = reply.send(self.reopen(&key));
+            }
+            Ask::Replaced { from } => {
+                self.heads.replaced(from);
+                for (id, seat) in self.outbox.undo_from(from, &mut self.unsaved) {
+                    self.seat_again(id, seat);
+                }
+            }
             Ask::Withdraw { key, reply } => {
                 let _ = reply.send(self.withdraw(&key));
             }
@@ -314,6 +331,29 @@ impl Sender {
         }
     }
 
+    fn reopen(&mut self, key: &IntentKey) -> Option<Answer> {
+        let (id, _) = self.outbox.find(key)?;
+        if let Some(seat) = self.outbox.undo(id, &mut self.unsaved) {
+            self.seat_again(id, seat);
+        }
+        // Another caller may have come first.
+        let (_, intent) = self.outbox.find(key)?;
+        if matches!(intent.stage, Stage::Done(_)) {
+            return None;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.waiters.entry(id).or_default().push(reply);
+        Some(answer)
+    }
+
+    /// What it signed may land again, in another block, so it keeps its nonce.
+    fn seat_again(&mut self, id: IntentId, seat: LastSeat) {
+        tracing::warn!(account = %self.signer.address(), nonce = seat.nonce, "the chain undid a command; it is sent again");
+        self.nonces.restore(id, seat.nonce, seat.signed, false);
+        self.taken.insert(id);
+        self.look_now();
+    }
+
     fn withdraw(&mut self, key: &IntentKey) -> bool {
         let Some((id, intent)) = self.outbox.find(key) else {
             return false;
@@ -343,6 +383,10 @@ impl Sender {
 
     /// The intent is over: tell who waits, and write it down at the next occasion.
     pub(crate) fn end(&mut self, id: IntentId, outcome: Outcome) {
+        if let Outcome::Landed(receipt) = &outcome {
+            // Before anyone who waits reads.
+            self.heads.landed(receipt.block);
+        }
         for reply in self.waiters.remove(&id).into_iter().flatten() {
             let _ = reply.send(Ok(outcome.clone()));
         }

@@ -1,5 +1,8 @@
-//! Reading the contracts and the chain. Answers are of the newest block of the endpoint in use.
+//! Reading the contracts and the chain. What the contracts answer is of the newest block that is final, as are the events
+//! that are told: as many blocks lie above it as [`confirmations`](crate::LedgerConfig::confirmations) says. Where that
+//! is none, it is the newest block of the endpoint in use.
 
+use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::rpc::types::TransactionRequest;
 use alloy::sol_types::SolCall;
@@ -15,12 +18,24 @@ use crate::rpc::Rpc;
 /// Most agreements in one answer of the contract.
 pub const PAGE: u64 = 100;
 
-/// Calls a view.
-pub(crate) async fn read<C: SolCall>(rpc: &Rpc, to: Address, call: C) -> Result<C::Return, LedgerError> {
+/// Calls a view at a block.
+pub(crate) async fn read<C: SolCall>(
+    rpc: &Rpc,
+    to: Address,
+    call: C,
+    block: BlockNumberOrTag,
+) -> Result<C::Return, LedgerError> {
     let request = TransactionRequest::default()
         .to(to)
         .input(alloy::rpc::types::TransactionInput::new(call.abi_encode().into()));
-    match rpc.try_request::<_, Bytes>("eth_call", (request, "latest")).await {
+    match rpc.try_request::<_, Bytes>("eth_call", (request, block)).await {
+        // What calls of accounts without code answer. That there is a contract now was checked when connecting.
+        Ok(answer)
+            if answer.is_empty()
+                && let Some(block) = block.as_number() =>
+        {
+            Err(LedgerError::NotFinalYet { block })
+        }
         Ok(answer) => C::abi_decode_returns_validate(&answer).map_err(|error| LedgerError::Protocol {
             method: "eth_call",
             url: rpc.current().url().to_string(),
@@ -36,11 +51,24 @@ pub(crate) async fn read<C: SolCall>(rpc: &Rpc, to: Address, call: C) -> Result<
 
 impl Ledger {
     async fn read_federation<C: SolCall>(&self, call: C) -> Result<C::Return, LedgerError> {
-        read(self.rpc(), self.config().federation, call).await
+        read(self.rpc(), self.config().federation, call, self.block_to_read().await?).await
     }
 
     async fn read_consortium<C: SolCall>(&self, call: C) -> Result<C::Return, LedgerError> {
-        read(self.rpc(), self.config().consortium, call).await
+        read(self.rpc(), self.config().consortium, call, self.block_to_read().await?).await
+    }
+
+    /// The newest final block.
+    async fn block_to_read(&self) -> Result<BlockNumberOrTag, LedgerError> {
+        let confirmations = self.config().confirmations;
+        if confirmations == 0 {
+            return Ok(BlockNumberOrTag::Latest);
+        }
+        let head = match self.heads().newest() {
+            Some(seen) => seen.head,
+            None => self.rpc().latest().await?,
+        };
+        Ok(self.heads().settled(head, confirmations).into())
     }
 
     /// One agreement.

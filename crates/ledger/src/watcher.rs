@@ -1,7 +1,7 @@
 //! Follows the chain's newest block, over whatever the endpoint offers, for ever.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use alloy::primitives::U64;
@@ -38,6 +38,8 @@ pub(crate) struct Heads {
     listening: Arc<AtomicUsize>,
     hurry: Arc<Notify>,
     over: watch::Sender<bool>,
+    /// Height of the newest block that is known to be final because an own command is in it.
+    landed: Arc<AtomicU64>,
 }
 
 /// Someone waits while this lives.
@@ -64,7 +66,25 @@ impl Heads {
             listening: Arc::default(),
             hurry: Arc::default(),
             over: watch::Sender::new(false),
+            landed: Arc::default(),
         }
+    }
+
+    /// An own command is final in that block: what is read from now on is not older than it, although the newest block
+    /// may be a moment late in coming here.
+    pub(crate) fn landed(&self, block: u64) {
+        self.landed.fetch_max(block, Ordering::Relaxed);
+    }
+
+    /// Blocks from this one on were replaced, so that nothing in them is final any more.
+    pub(crate) fn replaced(&self, from: u64) {
+        self.landed.fetch_min(from.saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// The newest final block when the chain ends with `head`.
+    pub(crate) fn settled(&self, head: Head, confirmations: u64) -> u64 {
+        let landed = self.landed.load(Ordering::Relaxed).min(head.number);
+        head.number.saturating_sub(confirmations).max(landed)
     }
 
     /// No block will follow.

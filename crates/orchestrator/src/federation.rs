@@ -5,12 +5,13 @@ use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use futures::{Stream, StreamExt};
-use hanse_agreement::{Account, Agreement, AgreementId, Announcement, Bid, Price, Terms};
+use hanse_agreement::{Account, Agreement, AgreementId, Announcement, Bid};
 use hanse_contracts::{IConsortium, IFederation};
 use hanse_ledger::{Cursor, IntentKey, Ledger, LedgerError, Refusal};
 use sha2::{Digest, Sha256};
 
 use crate::events::{Happening, Told};
+use crate::model::ProviderRecord;
 
 /// A member of the consortium, as far as federation needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,16 +71,11 @@ impl Federation {
     }
 
     /// Places or replaces this domain's bid.
-    pub async fn place_bid(
-        &self,
-        id: AgreementId,
-        price: Price,
-        location: &str,
-        offer: &Terms,
-    ) -> Result<(), LedgerError> {
-        let key = key(id, &format!("bid/{price}"))?;
+    pub async fn place_bid(&self, record: &ProviderRecord, location: &str) -> Result<(), LedgerError> {
+        let (id, price) = (record.id, record.price_per_hour);
+        let key = key(id, &format!("bid/{}/{price}", record.bid_round))?;
         self.ledger
-            .place_bid(key, word(id), price.0, location.to_owned(), *offer)
+            .place_bid(key, word(id), price.0, location.to_owned(), record.offer)
             .await
             .map(drop)
     }

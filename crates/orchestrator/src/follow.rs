@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use hanse_agreement::policy::{NoBid, Offer, Reservations, decide};
 use hanse_agreement::{Account, Agreement, AgreementId};
-use hanse_ledger::Cursor;
+use hanse_ledger::{Cursor, LedgerError};
 use tokio::time::sleep;
 
 use crate::clock::now_ms;
@@ -38,8 +38,27 @@ impl Shared {
         let cursor: Cursor = self.store.setting(CURSOR)?.unwrap_or(Cursor::START);
         let mut events = self.ledger.events(cursor);
         while let Some(event) = events.next().await {
-            self.take_in(event?).await?;
+            match event {
+                Ok(event) => self.take_in(event).await?,
+                Err(LedgerError::Reorganised { from, .. }) => self.go_back_to(from).await?,
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
+    }
+
+    /// The chain replaced this block and what follows. What was done about the events in them is not undone at once, since
+    /// they come again as a rule: every agreement is looked at anew, and the plans say what follows from what the ledger
+    /// shows now.
+    async fn go_back_to(&self, block: u64) -> Result<(), StepError> {
+        tracing::warn!(
+            block,
+            "the chain replaced blocks that counted as final; going back to where they begin. Raise ledger.confirmations"
+        );
+        self.store
+            .commit(move |batch| batch.put_setting(CURSOR, &Cursor::before_block(block)))
+            .await?;
+        self.wake_all();
         Ok(())
     }
 
@@ -47,6 +66,7 @@ impl Shared {
         let id = event.what.agreement;
         let new_record = match (id, &event.what.matter) {
             (Some(id), Matter::Announced { creator }) if *creator != self.me() => self.consider(id, *creator).await?,
+            (Some(id), Matter::Awarded { provider, .. }) if *provider == self.me() => self.reconsider(id)?,
             _ => None,
         };
         let drive = new_record.is_some();
@@ -80,7 +100,9 @@ impl Shared {
     /// A bid for a new announcement, if this domain bids and has room.
     async fn consider(&self, id: AgreementId, creator: Account) -> Result<Option<ProviderRecord>, StepError> {
         let bidding = self.bidding()?;
-        if !bidding.enabled || self.store.provider(id)?.is_some() {
+        // Announced again after it was undone: what was given up meanwhile is open again, unless its owner gave it up.
+        let known = self.store.provider(id)?;
+        if !bidding.enabled || known.is_some_and(|record| !record.is_lost()) {
             return Ok(None);
         }
         let Some(agreement) = self.ledger.agreement(id).await? else {
@@ -97,6 +119,18 @@ impl Shared {
                 Ok(None)
             }
         }
+    }
+
+    /// An award that was to another domain was undone with its block, and now it is to this one.
+    fn reconsider(&self, id: AgreementId) -> Result<Option<ProviderRecord>, StepError> {
+        let lost = self.store.provider(id)?.filter(ProviderRecord::is_lost);
+        Ok(lost.map(|record| ProviderRecord {
+            deploying: false,
+            torn_down: false,
+            sealed_endpoint: None,
+            outcome: None,
+            ..record
+        }))
     }
 
     /// What this domain can offer beside all that it has already promised.
@@ -169,6 +203,7 @@ pub(crate) fn provider_record(agreement: &Agreement, creator: Account, offer: Of
         manifest_hash: agreement.announcement.manifest_hash,
         offer: offer.terms,
         price_per_hour: offer.price_per_hour,
+        bid_round: 0,
         bid_placed: false,
         sealed_parameters: None,
         want: Want::Run,
@@ -177,6 +212,7 @@ pub(crate) fn provider_record(agreement: &Agreement, creator: Account, offer: Of
         deploying: false,
         leaving: false,
         torn_down: false,
+        missing_since_ms: None,
         timeline: Timeline::default(),
         outcome: None,
     }

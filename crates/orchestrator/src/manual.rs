@@ -1,15 +1,16 @@
 //! What an owner does by hand, instead of leaving it to the policies.
 
 use hanse_agreement::policy::NoBid;
-use hanse_agreement::{Account, AgreementId, Price};
+use hanse_agreement::{Account, Agreement, AgreementId, Price, State};
 use sha2::{Digest, Sha256};
 
+use crate::clock::now_ms;
 use crate::config::Bidding;
 use crate::error::StepError;
 use crate::follow::provider_record;
-use crate::model::ConsumerRecord;
+use crate::model::{ConsumerRecord, ProviderRecord};
 use crate::request::{FederationRequest, RequestError};
-use crate::service::Orchestrator;
+use crate::service::{Orchestrator, Shared};
 use crate::store::StoreError;
 
 const LONGEST_KEY: usize = 256;
@@ -73,7 +74,8 @@ impl Orchestrator {
         Ok(record)
     }
 
-    /// Bids on an announcement whether or not bidding is switched on, if there is room.
+    /// Bids on an announcement whether or not bidding is switched on, if there is room. A bid that was placed before is
+    /// replaced by one of this price.
     pub async fn bid(&self, id: AgreementId, price_per_hour: Option<Price>) -> Result<(), StepError> {
         let shared = &self.shared;
         if shared.store.consumer(id)?.is_some() {
@@ -83,14 +85,8 @@ impl Orchestrator {
         }
         let agreement = shared.ledger.agreement(id).await?;
         let agreement = agreement.ok_or_else(|| StepError::Unusable(format!("the ledger knows no agreement {id}")))?;
-        if shared
-            .store
-            .provider(id)?
-            .is_some_and(|record| record.outcome.is_none())
-        {
-            return Err(StepError::Unusable(format!(
-                "this domain has already bid on agreement {id}"
-            )));
+        if let Some(before) = shared.store.provider(id)?.filter(|record| record.outcome.is_none()) {
+            return shared.bid_anew(&agreement, &before, price_per_hour).await;
         }
         let refused = |reason: NoBid| StepError::Unusable(format!("no bid on agreement {id}: {reason}"));
         let mut offer = shared.offer_for(&agreement)?.map_err(refused)?;
@@ -116,6 +112,36 @@ impl Orchestrator {
         shared
             .update_consumer(id, move |record| record.chosen_by_hand = Some(bidder))
             .await
+    }
+}
+
+impl Shared {
+    /// Replaces this domain's bid by one of another price. Each replacement is a decision of its own, also when it goes back
+    /// to an earlier price.
+    async fn bid_anew(
+        &self,
+        agreement: &Agreement,
+        before: &ProviderRecord,
+        price_per_hour: Option<Price>,
+    ) -> Result<(), StepError> {
+        let id = before.id;
+        if agreement.state != State::Open || now_ms() / 1000 > agreement.announcement.bid_deadline {
+            return Err(StepError::Unusable(format!(
+                "agreement {id} takes no more bids; the one that this domain has placed stands"
+            )));
+        }
+        let Some(price) = price_per_hour.filter(|price| *price != before.price_per_hour) else {
+            return Err(StepError::Unusable(format!(
+                "this domain has already bid {} on agreement {id}; give another pricePerHour to replace the bid",
+                before.price_per_hour
+            )));
+        };
+        self.update_provider(id, move |record| {
+            record.price_per_hour = price;
+            record.bid_round += 1;
+            record.bid_placed = false;
+        })
+        .await
     }
 }
 

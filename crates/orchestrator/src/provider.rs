@@ -24,11 +24,10 @@ impl Shared {
         let id = record.id;
         match action {
             Action::PlaceBid => {
-                self.ledger
-                    .place_bid(id, record.price_per_hour, &self.bidding()?.location, &record.offer)
-                    .await?;
-                self.update_provider(id, |record| {
-                    record.bid_placed = true;
+                self.ledger.place_bid(record, &self.bidding()?.location).await?;
+                let round = record.bid_round;
+                self.update_provider(id, move |record| {
+                    record.bid_placed = record.bid_round == round;
                     record.timeline.mark(Step::BidOfferSent, now_ms());
                 })
                 .await

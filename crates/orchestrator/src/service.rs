@@ -201,6 +201,14 @@ impl Shared {
         }
     }
 
+    /// Makes the tasks of all agreements look again.
+    pub(crate) fn wake_all(&self) {
+        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        for waker in wakers.values() {
+            waker.notify_one();
+        }
+    }
+
     /// Starts the task of an agreement unless it runs.
     pub(crate) fn drive(self: &Arc<Self>, id: AgreementId) {
         let waker = {
@@ -273,13 +281,20 @@ impl Shared {
                 other => Ok(without_action(&other)),
             };
         }
-        let Some(record) = self.store.provider(id)? else {
+        let Some(mut record) = self.store.provider(id)? else {
             return Ok(Next::Done);
         };
         if record.outcome.is_some() {
             return Ok(Next::Done);
         }
         let (agreement, bids) = self.ledger.details(id).await?;
+        if agreement.is_none() != record.missing_since_ms.is_some() {
+            record.missing_since_ms = agreement.is_none().then(now_ms);
+            let since = record.missing_since_ms;
+            self.store
+                .commit(move |batch| batch.update_provider(id, |record| record.missing_since_ms = since))
+                .await?;
+        }
         match plan::provider::next(&record, agreement.as_ref(), &bids, self.me(), now_ms()) {
             Next::Do(action) => {
                 tracing::debug!(agreement = %id, role = "provider", ?action, "next");

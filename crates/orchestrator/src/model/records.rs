@@ -247,6 +247,9 @@ pub struct ProviderRecord {
     pub offer: Terms,
     /// Wei per hour.
     pub price_per_hour: Price,
+    /// How often the owner has changed the bid by hand. It tells a bid from an earlier one of the same price.
+    #[serde(default)]
+    pub bid_round: u32,
     /// Whether the bid is final on the ledger.
     pub bid_placed: bool,
     /// What came with the award, sealed to this domain.
@@ -265,6 +268,9 @@ pub struct ProviderRecord {
     pub leaving: bool,
     /// Whether it has been taken down again.
     pub torn_down: bool,
+    /// Unix milliseconds since when the ledger does not know the agreement, which it did.
+    #[serde(default)]
+    pub missing_since_ms: Option<u64>,
     /// Steps taken here.
     pub timeline: Timeline,
     /// The end, when there is one.
@@ -272,6 +278,11 @@ pub struct ProviderRecord {
 }
 
 impl ProviderRecord {
+    /// Whether it ended because another domain was chosen or the agreement was gone, and not by its owner's wish.
+    pub fn is_lost(&self) -> bool {
+        self.outcome == Some(Outcome::Lost) && self.want == Want::Run && self.failed.is_none()
+    }
+
     /// The namespace in which the agreement's workload runs: one for each agreement, so that nothing collides and
     /// one deletion takes all of it.
     pub fn namespace(&self) -> String {

@@ -64,11 +64,11 @@ pub fn next(record: &ConsumerRecord, agreement: Option<&Agreement>, bids: &[Bid]
 
 fn before_announcement(record: &ConsumerRecord, now_ms: u64) -> Next<Action> {
     if let Want::Cancel { reason } = &record.want {
-        return Next::Do(Action::Finish(Outcome::Cancelled { reason: reason.clone() }));
+        return wind_up(record, Outcome::Cancelled { reason: reason.clone() });
     }
     if now_ms / 1000 >= record.announcement.bid_deadline {
         let reason = "the announcement did not reach the ledger before its bid deadline".into();
-        return Next::Do(Action::Finish(Outcome::Expired { reason }));
+        return wind_up(record, Outcome::Expired { reason });
     }
     Next::Do(Action::Announce)
 }

@@ -8,6 +8,10 @@ use crate::model::{Outcome, ProviderRecord, Want};
 /// How long a provider that ends a service by itself keeps it running (ms).
 pub const NOTICE_MS: u64 = 30_000;
 
+/// How long an agreement that the ledger does not know any more is waited for (ms), and how often it is looked for.
+pub const GONE_MS: u64 = 60_000;
+const LOOK_AGAIN_MS: u64 = 1_000;
+
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -43,7 +47,7 @@ pub fn next(
         return Next::Done;
     }
     let Some(agreement) = agreement else {
-        return close(record, Outcome::Lost);
+        return await_return(record, now_ms);
     };
     let mine = agreement.provider == Some(me);
     match agreement.state {
@@ -66,9 +70,22 @@ pub fn next(
     }
 }
 
+/// The ledger does not know the agreement any more: its block was replaced, or the node that was asked is behind. As a rule
+/// it comes again; a service that may be in use is not taken down for that.
+fn await_return(record: &ProviderRecord, now_ms: u64) -> Next<Action> {
+    let since = record.missing_since_ms.unwrap_or(now_ms);
+    if now_ms >= since.saturating_add(GONE_MS) {
+        return close(record, Outcome::Lost);
+    }
+    Next::WaitUntil(now_ms + LOOK_AGAIN_MS)
+}
+
 fn bid(record: &ProviderRecord, agreement: &Agreement, bids: &[Bid], me: Account, now_ms: u64) -> Next<Action> {
     let terms = &agreement.announcement;
-    if bids.iter().any(|bid| bid.bidder == me) {
+    let no_more = record.want != Want::Run || record.failed.is_some() || after(terms.bid_deadline, now_ms);
+    let as_wanted = |bid: &Bid| bid.price_per_hour == record.price_per_hour && bid.offer == record.offer;
+    let mine = bids.iter().find(|bid| bid.bidder == me);
+    if mine.is_some_and(|bid| no_more || as_wanted(bid)) {
         // The creator has until the deployment deadline to choose; after it the reservation is freed.
         return if after(terms.deploy_deadline, now_ms) {
             Next::Do(Action::Expire)
@@ -76,7 +93,7 @@ fn bid(record: &ProviderRecord, agreement: &Agreement, bids: &[Bid], me: Account
             Next::WaitUntil(start_of_next(terms.deploy_deadline))
         };
     }
-    if record.want != Want::Run || record.failed.is_some() || after(terms.bid_deadline, now_ms) {
+    if no_more {
         return close(record, Outcome::Lost);
     }
     Next::Do(Action::PlaceBid)

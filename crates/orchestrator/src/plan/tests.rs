@@ -33,6 +33,8 @@ enum Chance {
     ConsumerWantsOut,
     /// A provider's owner wants out.
     ProviderWantsOut(usize),
+    /// A provider's owner changes the bid by hand.
+    ProviderBidsAnew(usize, u128),
 }
 
 fn chance() -> impl Strategy<Value = Chance> {
@@ -44,6 +46,7 @@ fn chance() -> impl Strategy<Value = Chance> {
         1 => Just(Chance::Failure),
         1 => Just(Chance::ConsumerWantsOut),
         1 => (0..PROVIDERS.len()).prop_map(Chance::ProviderWantsOut),
+        1 => (0..PROVIDERS.len(), 1u128..4).prop_map(|(index, price)| Chance::ProviderBidsAnew(index, price)),
     ]
 }
 
@@ -235,6 +238,12 @@ impl World {
                     record.want = Want::Terminate;
                 }
             }
+            Chance::ProviderBidsAnew(index, price) => {
+                if let Some(record) = &mut self.providers[*index] {
+                    record.price_per_hour = Price(*price);
+                    record.bid_round += 1;
+                }
+            }
         }
         self.check();
     }
@@ -311,6 +320,40 @@ proptest! {
         prop_assert_eq!(own, 2, "the consumer has all its replicas back");
         prop_assert_eq!(world.ledger.balance(), Amount::ZERO, "money was left behind");
     }
+}
+
+/// A replaced block takes an agreement away for a moment: what runs for it goes on, but not for ever.
+#[test]
+fn an_agreement_that_the_ledger_does_not_know_any_more_is_waited_for() {
+    let mut world = World::new(Scenario::Component, 0);
+    for _ in 0..50 {
+        (0..PROVIDERS.len()).fold(world.consumer(), |acted, index| world.provider(index) || acted);
+        world.now_ms += 100;
+    }
+    assert_eq!(world.consumer.stage, Stage::Completed);
+    let runs = world
+        .providers
+        .iter()
+        .flatten()
+        .find(|record| record.sealed_endpoint.is_some());
+    let mut record = runs.unwrap().clone();
+    let next = |record: &ProviderRecord, now_ms| provider::next(record, None, &[], PROVIDERS[0], now_ms);
+    record.missing_since_ms = Some(world.now_ms);
+    assert!(matches!(next(&record, world.now_ms), Next::WaitUntil(at) if at > world.now_ms));
+    let gone = world.now_ms + provider::GONE_MS;
+    assert_eq!(next(&record, gone), Next::Do(provider::Action::TearDown));
+
+    let next = |record: &ConsumerRecord, now_ms| consumer::next(record, None, &[], now_ms);
+    let deadline = world.consumer.announcement.bid_deadline * 1_000;
+    assert_eq!(
+        next(&world.consumer, deadline - 1),
+        Next::Do(consumer::Action::Announce)
+    );
+    assert_eq!(
+        next(&world.consumer, deadline),
+        Next::Do(consumer::Action::Restore),
+        "what was moved comes back first"
+    );
 }
 
 /// Two replicas are asked for, whatever the scenario.
