@@ -119,6 +119,31 @@ pub fn federation_init_code(consortium: Address) -> Bytes {
     with_arguments(&Federation::BYTECODE, &arguments)
 }
 
+/// The code that is at the addresses once both are created there: each contract knows the other as an immutable, for which
+/// the compiler leaves a constant of zeros in the code.
+pub fn deployed_code(addresses: Addresses) -> [Bytes; 2] {
+    [
+        with_immutable(&Consortium::DEPLOYED_BYTECODE, addresses.federation),
+        with_immutable(&Federation::DEPLOYED_BYTECODE, addresses.consortium),
+    ]
+}
+
+fn with_immutable(code: &Bytes, immutable: Address) -> Bytes {
+    const PUSH32: u8 = 0x7f;
+    let mut placeholder = [0; 33];
+    placeholder[0] = PUSH32;
+    let mut code = code.to_vec();
+    let mut at = 0;
+    while let Some(next) = code[at..]
+        .windows(placeholder.len())
+        .position(|window| window == placeholder)
+    {
+        at += next + placeholder.len();
+        code[at - 20..at].copy_from_slice(immutable.as_slice());
+    }
+    code.into()
+}
+
 fn with_arguments(code: &Bytes, arguments: &impl SolConstructor) -> Bytes {
     [code.as_ref(), &arguments.abi_encode()].concat().into()
 }

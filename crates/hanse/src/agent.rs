@@ -11,7 +11,7 @@ use hanse_chain::genesis::{Genesis, MemberInfo};
 use hanse_chain::node::{Node, NodeConfig};
 use hanse_cluster::Cluster;
 use hanse_devcluster::{DevCluster, DevClusterConfig, Image, Images};
-use hanse_ledger::Ledger;
+use hanse_ledger::{ChainIdentity, Ledger};
 use hanse_orchestrator::api::{self, Access};
 use hanse_orchestrator::store::Store;
 use hanse_orchestrator::{Catalogue, Federation, Orchestrator, OrchestratorConfig};
@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::config::{ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger};
 use crate::consortium::{self, Consortium, OwnNode};
@@ -272,6 +273,17 @@ pub async fn real_cluster(config: &ClusterConfig) -> anyhow::Result<kube::Client
 }
 
 async fn connect_ledger(config: &Config, node: Option<&Node>, keys: &DomainKeys) -> anyhow::Result<Ledger> {
+    let urls = match node {
+        Some(node) => vec![format!("ws://{}", node.rpc_addr()).parse()?],
+        None => config.ledger.urls.clone(),
+    };
+    Ledger::connect(ledger_config(config, urls)?, keys.ledger.clone())
+        .await
+        .context("the ledger can't be used")
+}
+
+/// What the ledger's client is told when it uses these endpoints.
+pub fn ledger_config(config: &Config, urls: Vec<Url>) -> anyhow::Result<hanse_ledger::LedgerConfig> {
     let genesis = hanse_contracts::genesis_addresses();
     let address = |configured: &Option<String>, otherwise: Address, setting: &str| match configured {
         Some(text) => text
@@ -279,17 +291,15 @@ async fn connect_ledger(config: &Config, node: Option<&Node>, keys: &DomainKeys)
             .with_context(|| format!("{setting}: {text:?} is not an address")),
         None => Ok(otherwise),
     };
-    let urls = match node {
-        Some(node) => vec![format!("ws://{}", node.rpc_addr()).parse()?],
-        None => config.ledger.urls.clone(),
-    };
     let consortium = address(&config.ledger.consortium, genesis.consortium, "ledger.consortium")?;
     let federation = address(&config.ledger.federation, genesis.federation, "ledger.federation")?;
-    let settings = hanse_ledger::LedgerConfig {
+    let chain = config.ledger.chain_id.map(|chain_id| ChainIdentity {
+        chain_id,
+        genesis: config.ledger.genesis_hash,
+    });
+    Ok(hanse_ledger::LedgerConfig {
         confirmations: config.ledger.confirmations,
+        chain,
         ..hanse_ledger::LedgerConfig::new(urls, consortium, federation, config.data_dir.join("outbox.redb"))
-    };
-    Ledger::connect(settings, keys.ledger.clone())
-        .await
-        .context("the ledger can't be used")
+    })
 }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use hanse_cluster::Cluster;
 use serde::Serialize;
+use url::Url;
 
 use crate::agent;
 use crate::cli::ConfigArguments;
@@ -43,6 +44,15 @@ pub async fn run(arguments: &ConfigArguments, format: Format) -> anyhow::Result<
             port_free(embedded.rpc_listen, "ledger.embedded.rpcListen"),
         ));
     }
+    if config.ledger.embedded.is_none() {
+        if config.ledger.urls.is_empty() {
+            let missing = anyhow::anyhow!("neither ledger.embedded nor ledger.urls is set; set one of them");
+            findings.push(finding("ledger", Err(missing)));
+        }
+        for url in &config.ledger.urls {
+            findings.push(finding("ledger", ledger(&config, url).await));
+        }
+    }
     let cluster = match &config.cluster.development {
         Some(development) => port_free(development.listen, "cluster.development.listen"),
         None => real_cluster(&config).await,
@@ -64,6 +74,21 @@ pub async fn run(arguments: &ConfigArguments, format: Format) -> anyhow::Result<
     })?;
     anyhow::ensure!(well, "some things have to be mended before the agent can work");
     Ok(())
+}
+
+/// Each endpoint by itself, since the others would hide one that does not work.
+async fn ledger(config: &Config, url: &Url) -> anyhow::Result<String> {
+    let settings = agent::ledger_config(config, vec![url.clone()])?;
+    let found = hanse_ledger::examine(&settings).await?;
+    anyhow::ensure!(
+        found.as_built,
+        "{url}: the code of the contracts is not that of this version of hanse; check ledger.consortium and \
+         ledger.federation, or use the version that deployed them"
+    );
+    Ok(format!(
+        "{url} serves the chain with {}, at block {}, with the contracts on it",
+        found.chain, found.head.number
+    ))
 }
 
 fn finding(what: &'static str, result: anyhow::Result<String>) -> Finding {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use url::Url;
 
+use crate::rpc::ChainIdentity;
+
 /// Where the ledger is and how to treat it.
 #[derive(Debug, Clone)]
 pub struct LedgerConfig {
@@ -17,6 +19,8 @@ pub struct LedgerConfig {
     pub consortium: Address,
     /// Address of the Federation contract.
     pub federation: Address,
+    /// The chain that the endpoints must serve, if that is known beforehand.
+    pub chain: Option<ChainIdentity>,
     /// How many blocks must lie above a block before it counts as final. 0 on chains whose blocks are never replaced
     /// (the embedded ledger, QBFT); on others deeper than any replacement that may happen.
     pub confirmations: u64,
@@ -60,6 +64,7 @@ impl LedgerConfig {
             urls,
             consortium,
             federation,
+            chain: None,
             confirmations: 0,
             receipt_timeout: Duration::from_secs(60),
             store,

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, B256, TxHash};
 
+use url::Url;
+
 use crate::refusal::Refusal;
+use crate::rpc::ChainIdentity;
 
 /// Why a call of the ledger did not succeed.
 ///
@@ -102,9 +105,9 @@ pub enum LedgerError {
         /// The Consortium that the Federation names.
         found: Address,
     },
-    /// An endpoint serves another chain than the others or than the store was made for.
+    /// An endpoint serves another chain than the others, than the configuration says or than the store was made for.
     #[error(
-        "{url} serves chain {found} but {expected} is expected; use endpoints of one chain, and a store of its own for each chain"
+        "{url} serves the chain with {found}, but the one with {expected} is expected; use endpoints of one chain, and a store of its own for each chain"
     )]
     WrongChain {
         /// The endpoint.
@@ -113,6 +116,18 @@ pub enum LedgerError {
         expected: String,
         /// Chain id and genesis hash that it serves.
         found: String,
+    },
+    /// A nonce that the creation of a contract needed was used by something else.
+    #[error(
+        "nonce {nonce} of account {account} was used by something else (or the creation failed there), so that there can never be a contract at {address}; plan the deployment anew"
+    )]
+    NonceUsed {
+        /// Whose nonce.
+        account: Address,
+        /// The nonce.
+        nonce: u64,
+        /// Where the contract was to be.
+        address: Address,
     },
     /// The key was used before for a different command.
     #[error("the intent key {key:?} was used before for a different command; give each command a key of its own")]
@@ -162,6 +177,14 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    pub(crate) fn wrong_chain(url: &Url, expected: ChainIdentity, found: ChainIdentity) -> Self {
+        Self::WrongChain {
+            url: url.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+
     /// True when the same call may succeed later without any change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, Bytes, U256};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
-use hanse_contracts::{Consortium, Federation};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::config::LedgerConfig;
 use crate::error::LedgerError;
+use crate::examine::{Examined, examine_through};
 use crate::intent::{Call, IntentKey, Receipt};
 use crate::outbox::{Outbox, Owner};
 use crate::preflight::{preflight, why_undone};
@@ -70,15 +69,13 @@ impl Ledger {
     /// each saying what to do.
     pub async fn connect(config: LedgerConfig, signer: PrivateKeySigner) -> Result<Self, LedgerError> {
         let rpc = Arc::new(Rpc::new(&config)?);
-        let chain = {
-            let head = rpc.latest().await?;
-            rpc.set_head(head);
-            let endpoint = rpc.current();
-            let identity = endpoint.identity().await;
-            identity.map_err(|error| error.into_ledger("eth_chainId", endpoint.url()))?
-        };
+        let Examined { chain, head, as_built } = examine_through(&rpc, &config).await?;
+        rpc.set_head(head);
         let url = rpc.current().url().clone();
-        check_contracts(&rpc, &config, chain.chain_id).await?;
+        if !as_built {
+            tracing::warn!(%url, consortium = %config.consortium, federation = %config.federation,
+                "the contracts answer as they should, but their code is not that of this version");
+        }
         let path = config.store.clone();
         let outbox = tokio::task::spawn_blocking(move || Outbox::open(&path))
             .await
@@ -327,51 +324,4 @@ impl std::fmt::Debug for Ledger {
             .field("chain_id", &self.inner.chain_id)
             .finish_non_exhaustive()
     }
-}
-
-async fn check_contracts(rpc: &Rpc, config: &LedgerConfig, chain_id: u64) -> Result<(), LedgerError> {
-    for (name, address) in [("Consortium", config.consortium), ("Federation", config.federation)] {
-        let code: Bytes = rpc.request("eth_getCode", (address, "latest")).await?;
-        if code.is_empty() {
-            return Err(LedgerError::NoContract {
-                name,
-                address,
-                chain_id,
-            });
-        }
-    }
-    let wrong = |name, address| {
-        move |error| match error {
-            LedgerError::Unreachable { .. } => error,
-            other => LedgerError::WrongContract {
-                name,
-                address,
-                detail: other.to_string(),
-            },
-        }
-    };
-    let found = crate::views::read(
-        rpc,
-        config.federation,
-        Federation::consortiumCall {},
-        BlockNumberOrTag::Latest,
-    )
-    .await
-    .map_err(wrong("Federation", config.federation))?;
-    let back = crate::views::read(
-        rpc,
-        config.consortium,
-        Consortium::federationCall {},
-        BlockNumberOrTag::Latest,
-    )
-    .await
-    .map_err(wrong("Consortium", config.consortium))?;
-    if found != config.consortium || back != config.federation {
-        return Err(LedgerError::ForeignContract {
-            federation: config.federation,
-            consortium: config.consortium,
-            found,
-        });
-    }
-    Ok(())
 }

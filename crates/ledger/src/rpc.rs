@@ -18,15 +18,20 @@ use crate::status::{Link, Status};
 
 /// What tells one chain from all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ChainIdentity {
-    pub(crate) chain_id: u64,
+#[serde(rename_all = "camelCase")]
+pub struct ChainIdentity {
+    /// EIP-155.
+    #[serde(alias = "chain_id")]
+    pub chain_id: u64,
     /// Hash of block 0; None where a node does not keep it.
-    pub(crate) genesis: Option<B256>,
+    #[serde(rename = "genesisHash", alias = "genesis")]
+    pub genesis: Option<B256>,
 }
 
 impl ChainIdentity {
     /// True unless the two are known to be different chains.
-    pub(crate) fn may_equal(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn may_equal(&self, other: &Self) -> bool {
         self.chain_id == other.chain_id
             && match (self.genesis, other.genesis) {
                 (Some(one), Some(two)) => one == two,

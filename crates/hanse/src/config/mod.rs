@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use alloy::primitives::B256;
 use hanse_orchestrator::Bidding;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -79,6 +80,10 @@ pub struct LedgerConfig {
     pub consortium: Option<String>,
     /// Address of the Federation contract, if it is not the genesis one.
     pub federation: Option<String>,
+    /// Id of the chain that `urls` must serve, as `hanse ledger deploy` prints it.
+    pub chain_id: Option<u64>,
+    /// Hash of that chain's first block; checked where `chainId` is given.
+    pub genesis_hash: Option<B256>,
     /// Blocks on top of an event before it counts; 0 where blocks are final.
     pub confirmations: u64,
 }

@@ -12,7 +12,7 @@ mod command;
 mod desk;
 mod invite;
 mod join;
-mod kept;
+pub mod kept;
 mod pages;
 mod plan;
 mod remote;

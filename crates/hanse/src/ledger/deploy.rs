@@ -1,21 +1,17 @@
 //! Puts the contracts on any Ethereum chain.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use hanse_chain::genesis::Genesis;
-use hanse_contracts::Addresses;
+use hanse_ledger::{Deployment, Foundation};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::consortium::kept;
 use crate::output::{self, Format};
-
-/// How long the chain may take to say whether the contracts are still there.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options of `hanse ledger deploy`.
 #[derive(Debug, Args)]
@@ -29,7 +25,8 @@ pub struct DeployArguments {
     /// `genesis.json` whose members found the consortium; its chain id, gas limit and balances are not used.
     #[arg(long)]
     genesis: PathBuf,
-    /// Where to write down what was made. If the file says that it was done already, and the chain agrees, nothing is done.
+    /// Where to write down what is planned before anything is sent. If the file exists, its plan is carried out: what is on the
+    /// chain already is not made again.
     #[arg(long, default_value = "ledger.json")]
     record: PathBuf,
     /// Form of the answer.
@@ -37,19 +34,27 @@ pub struct DeployArguments {
     output: Format,
 }
 
-/// Where the contracts are: in the configuration of every agent, under `ledger`.
+/// What is written down before anything is sent, and what is told at the end: where the contracts are, for the
+/// configuration of every agent, under `ledger`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Deployed {
+pub struct Record {
     urls: Vec<Url>,
-    consortium: Address,
-    federation: Address,
+    #[serde(flatten)]
+    deployment: Deployment,
+}
+
+/// What a genesis says of the contracts.
+fn foundation(genesis: &Genesis) -> Foundation {
+    Foundation {
+        founders: genesis.members.iter().map(Into::into).collect(),
+        parameters: (&genesis.consensus_parameters).into(),
+    }
 }
 
 /// Puts the contracts on the chain behind `url`.
-pub async fn deploy(url: &Url, signer: &PrivateKeySigner, genesis: &Genesis) -> anyhow::Result<Addresses> {
-    let founders = genesis.members.iter().map(Into::into).collect();
-    hanse_ledger::deploy(url, signer, founders, (&genesis.consensus_parameters).into())
+pub async fn deploy(url: &Url, signer: &PrivateKeySigner, genesis: &Genesis) -> anyhow::Result<Deployment> {
+    hanse_ledger::deploy(url, signer, &foundation(genesis))
         .await
         .with_context(|| format!("the contracts could not be put on the chain behind {url}"))
 }
@@ -58,68 +63,53 @@ pub async fn deploy(url: &Url, signer: &PrivateKeySigner, genesis: &Genesis) -> 
 pub async fn run(arguments: DeployArguments) -> anyhow::Result<()> {
     let genesis = Genesis::load(&arguments.genesis)?;
     let signer = read_key(&arguments.key_file)?;
-    let deployed = match recorded(&arguments.record)? {
-        Some(before) => {
-            ensure!(
-                before.urls.contains(&arguments.url),
-                "{} tells of another chain ({}); give another --record",
-                arguments.record.display(),
-                before.urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", ")
-            );
-            tokio::time::timeout(PATIENCE, still_there(&before))
-                .await
-                .with_context(|| format!("{} does not answer within {PATIENCE:?}", arguments.url))??;
-            before
-        }
+    let path = std::path::absolute(&arguments.record)?;
+    let (url, foundation) = (&arguments.url, foundation(&genesis));
+    let failed = || format!("the contracts are not on the chain behind {url}");
+    let deployment = match recorded(&path)? {
+        Some(before) => before.deployment,
         None => {
-            let Addresses { consortium, federation } = deploy(&arguments.url, &signer, &genesis).await?;
-            let made = Deployed {
-                urls: vec![arguments.url.clone()],
-                consortium,
-                federation,
+            let deployment = Deployment::plan(url, signer.address(), &foundation)
+                .await
+                .with_context(failed)?;
+            let planned = Record {
+                urls: vec![url.clone()],
+                deployment: deployment.clone(),
             };
-            std::fs::write(&arguments.record, serde_json::to_vec_pretty(&made)?)
-                .with_context(|| format!("could not write {}", arguments.record.display()))?;
-            made
+            kept::write(&path, &planned)?;
+            deployment
         }
     };
-    output::print(arguments.output, &deployed, |deployed| {
-        let urls: Vec<_> = deployed.urls.iter().map(|url| format!("    - {url}")).collect();
+    deployment.carry_out(url, &signer, &foundation).await.with_context(|| {
         format!(
-            "# In the configuration of every agent:\nledger:\n  urls:\n{}\n  consortium: \"{}\"\n  federation: \"{}\"",
+            "{}; {} says what was planned: run the same command again to go on with it, or remove that file to plan anew",
+            failed(),
+            path.display()
+        )
+    })?;
+    let record = Record {
+        urls: vec![url.clone()],
+        deployment,
+    };
+    output::print(arguments.output, &record, |Record { urls, deployment }| {
+        let urls: Vec<_> = urls.iter().map(|url| format!("    - {url}")).collect();
+        let chain = &deployment.chain;
+        let genesis = chain
+            .genesis
+            .map(|hash| format!("\n  genesisHash: \"{hash}\""))
+            .unwrap_or_default();
+        format!(
+            "# In the configuration of every agent:\nledger:\n  urls:\n{}\n  chainId: {}{genesis}\n  consortium: \"{}\"\n  federation: \"{}\"",
             urls.join("\n"),
-            deployed.consortium,
-            deployed.federation
+            chain.chain_id,
+            deployment.consortium,
+            deployment.federation
         )
     })
 }
 
-fn recorded(path: &Path) -> anyhow::Result<Option<Deployed>> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
-    };
-    let deployed = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is no record of a deployment; give another --record", path.display()))?;
-    Ok(Some(deployed))
-}
-
-async fn still_there(deployed: &Deployed) -> anyhow::Result<()> {
-    use alloy::providers::{Provider, ProviderBuilder};
-    let url = deployed.urls.first().context("the record names no endpoint")?;
-    let provider = ProviderBuilder::new()
-        .connect(url.as_str())
-        .await
-        .with_context(|| format!("{url} does not answer"))?;
-    for (name, address) in [("Consortium", deployed.consortium), ("Federation", deployed.federation)] {
-        if provider.get_code_at(address).await?.is_empty() {
-            bail!(
-                "the chain behind {url} has no {name} contract at {address} any more; remove the record to deploy anew"
-            );
-        }
-    }
-    Ok(())
+fn recorded(path: &Path) -> anyhow::Result<Option<Record>> {
+    kept::read(path).with_context(|| format!("{} is no record of a deployment; give another --record", path.display()))
 }
 
 /// Reads a hexadecimal private key, with or without `0x`, from a file that nobody else may read.

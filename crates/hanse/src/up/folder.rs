@@ -169,6 +169,8 @@ impl Folder {
             for (_, config) in &mut configs {
                 config.ledger = LedgerConfig {
                     urls: vec![url.clone()],
+                    chain_id: Some(contracts.chain.chain_id),
+                    genesis_hash: contracts.chain.genesis,
                     consortium: Some(contracts.consortium.to_string()),
                     federation: Some(contracts.federation.to_string()),
                     ..LedgerConfig::default()

@@ -71,6 +71,17 @@ async fn mistakes_are_named() {
         "{error}"
     );
 
+    // Also where nothing but the configuration tells.
+    let mut config = good.clone();
+    let right = hanse_ledger::examine(&config).await.expect("all is well");
+    assert!(right.as_built, "byte for byte what this version creates");
+    assert_eq!(right.chain.chain_id, 31337);
+    config.chain = Some(right.chain);
+    hanse_ledger::examine(&config).await.expect("all is well");
+    config.urls = vec![other_chain.ws()];
+    let error = hanse_ledger::examine(&config).await.expect_err("another chain");
+    assert!(matches!(error, LedgerError::WrongChain { .. }), "{error}");
+
     // As a second endpoint it is never used.
     let mut config = good;
     config.urls.push(other_chain.ws());

@@ -7,7 +7,8 @@ use alloy::primitives::{Address, B256};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use futures::StreamExt;
 use hanse_ledger::{
-    Addresses, Cursor, Event, IConsortium, IFederation, IntentKey, Ledger, LedgerConfig, LedgerEvent, PrivateKeySigner,
+    Addresses, Cursor, Event, Foundation, IConsortium, IFederation, IntentKey, Ledger, LedgerConfig, LedgerEvent,
+    PrivateKeySigner,
 };
 use tempfile::TempDir;
 use url::Url;
@@ -79,10 +80,14 @@ impl League {
             .map(|(index, key)| member_info(&format!("domain-{index}"), key.address()))
             .collect();
         let stranger = test_key(4);
-        let addresses = hanse_ledger::deploy(deploy, &stranger, infos, parameters())
+        let foundation = Foundation {
+            founders: infos,
+            parameters: parameters(),
+        };
+        let deployment = hanse_ledger::deploy(deploy, &stranger, &foundation)
             .await
             .expect("the contracts can be deployed");
-        Self::new(urls, plain, addresses, members, stranger)
+        Self::new(urls, plain, deployment.addresses(), members, stranger)
     }
 
     pub fn new(

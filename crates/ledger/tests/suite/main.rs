@@ -12,11 +12,13 @@ mod life;
 mod loss;
 mod refusals;
 mod replaced;
+mod sparse;
 
 use anvil::Anvil;
 use embedded::Embedded;
 use hardhat::Hardhat;
 use league::League;
+use sparse::Sparse;
 
 /// All that must hold on every chain.
 async fn suite(league: &League, what: &str) {
@@ -88,4 +90,24 @@ async fn on_embedded_nodes_of_which_the_one_in_use_stops() {
     tokio::join!(life::many_commands_at_once_all_land_once(&league), nodes.stop_first());
     suite(&league, "embedded, 3 of 4 nodes, ws").await;
     nodes.stop().await;
+}
+
+/// WebSocket is refused there too, so the second address is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_node_without_fee_history_filters_and_subscriptions() {
+    let anvil = Anvil::start(&[]).await;
+    let node = Sparse::http(&anvil).await;
+    let league = League::on_anvil(&anvil, vec![node.url("ws"), node.url("http")], 4).await;
+    suite(&league, "sparse node, http").await;
+    assert!(node.was_asked_for("eth_maxPriorityFeePerGas"), "and it did without");
+    assert!(!node.was_asked_for("eth_feeHistory") && !node.was_asked_for("eth_newFilter"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_node_with_websocket_but_without_subscriptions() {
+    let anvil = Anvil::start(&[]).await;
+    let node = Sparse::ws(&anvil).await;
+    let league = League::on_anvil(&anvil, vec![node.url("ws")], 4).await;
+    suite(&league, "sparse node, ws").await;
+    assert!(node.was_asked_for("eth_subscribe"), "and it did without");
 }

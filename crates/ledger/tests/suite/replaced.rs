@@ -68,21 +68,25 @@ async fn next(
 
 /// How often it is in the chain as it is now.
 async fn announced(ledger: &Ledger, id: alloy::primitives::B256) -> usize {
-    let tip = ledger.tip().await.expect("tip").number;
     let mut told = ledger.events(Cursor::START);
-    let mut count = 0;
+    let mut blocks = Vec::new();
     // The stream has no end, so another event is made for it.
     let last = crate::league::announce(ledger).await;
     loop {
-        let event = next(&mut told).await.expect("an event");
+        let event = match next(&mut told).await {
+            // It began with a newest block that is none any more.
+            Err(LedgerError::Reorganised { from, .. }) => {
+                blocks.retain(|block| *block < from);
+                continue;
+            }
+            event => event.expect("an event"),
+        };
         match event.kind {
-            Event::Announced(it) if it.id == last => break,
-            Event::Announced(it) => count += usize::from(it.id == id),
+            Event::Announced(it) if it.id == last => return blocks.len(),
+            Event::Announced(it) if it.id == id => blocks.push(event.cursor.block),
             _ => {}
         }
     }
-    assert!(ledger.tip().await.expect("tip").number >= tip);
-    count
 }
 
 /// Blocks deeper than the confirmations are replaced: it is told, at once, also by no more blocks than there were; what was

@@ -46,7 +46,11 @@ pub async fn measure(program: PathBuf, rate: f64, seconds: u64) -> anyhow::Resul
     let founders = signers.iter().enumerate().map(|(index, signer)| founder(index, signer));
     let url = format!("http://{address}").parse()?;
     let deployer = PrivateKeySigner::random();
-    let contracts = hanse_ledger::deploy(&url, &deployer, founders.collect(), (&LAN).into())
+    let foundation = hanse_ledger::Foundation {
+        founders: founders.collect(),
+        parameters: (&LAN).into(),
+    };
+    let contracts = hanse_ledger::deploy(&url, &deployer, &foundation)
         .await
         .context("the contracts could not be put on anvil")?;
     latency::measure(Offer {
