@@ -53,7 +53,13 @@ impl Shared {
                 let sealed_parameters = sealing::seal(&winner.sealing_key, &parameters);
                 let award = Award { bid, sealed_parameters };
                 let kept = award.clone();
-                self.update_consumer(id, |record| record.award = Some(kept)).await?;
+                self.update_consumer(id, |record| {
+                    record.award = Some(kept);
+                    // What an award that was undone had brought is another provider's.
+                    record.sealed_endpoint = None;
+                    record.endpoint = None;
+                })
+                .await?;
                 award
             }
         };

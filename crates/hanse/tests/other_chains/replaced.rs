@@ -103,7 +103,7 @@ fn nobody_acts_on_a_block_before_it_is_final_and_what_is_undone_before_is_repeat
 }
 
 #[test]
-fn an_announcement_and_its_bids_that_are_undone_although_they_counted_are_made_again() {
+fn an_agreement_that_is_undone_although_it_counted_is_made_again_while_its_service_runs_on() {
     let node = Node::anvil(&[]);
     let league = league(&node, 0);
     let mut request = request();
@@ -119,8 +119,23 @@ fn an_announcement_and_its_bids_that_are_undone_although_they_counted_are_made_a
     assert_eq!(page["verified"], true);
     assert_each_once(&events(&node, &id));
     let provider = league.by_account(&page["provider"]);
-    let theirs = league.agreement(provider, &id).unwrap();
-    assert_eq!(theirs["running"], json!({ "object-detector": 1 }));
+    // Nothing is said of an agreement that the ledger does not know for a moment.
+    let running = || {
+        let page = league.agreement(provider, &id)?;
+        assert!(page["outcome"].is_null(), "it is in use: {page}");
+        Some(page["running"].clone())
+    };
+    assert_eq!(running().unwrap(), json!({ "object-detector": 1 }));
+
+    // After everything is done.
+    undo_from(&node, events(&node, &id)["Announced"][0]);
+    wait("the agreement to be made again", || {
+        assert_eq!(running()?, json!({ "object-detector": 1 }));
+        events(&node, &id).contains_key("Confirmed").then_some(())
+    });
+    assert_each_once(&events(&node, &id));
+    let again = league.wait_complete(0, &id);
+    assert_eq!(again["provider"], page["provider"]);
     let (status, page) = league.post(0, &format!("/api/v1/agreements/{id}/terminate"), &json!({}));
     assert_eq!(status, 202, "{page}");
     assert_eq!(league.wait_outcome(0, &id)["kind"], "terminated");

@@ -86,6 +86,16 @@ fn negotiate(record: &ConsumerRecord, agreement: &Agreement, bids: &[Bid], now_m
     if after(terms.deploy_deadline, now_ms) {
         return Next::Do(Action::Expire);
     }
+    // The chain undid an award that was acted on: what has moved stays where it is, if that provider bids again.
+    if let Some(award) = record.award.as_ref().filter(|_| record.stage.uses_provider()) {
+        return match bids.iter().find(|bid| bid.bidder == award.bid.bidder) {
+            Some(bid) => Next::Do(Action::Choose(bid.clone())),
+            None if after(terms.bid_deadline, now_ms) => Next::Do(Action::Cancel(
+                "the provider that has the service did not bid again after its award was undone".into(),
+            )),
+            None => Next::WaitUntil(start_of_next(terms.bid_deadline)),
+        };
+    }
     let window_ends = (agreement.announced_at * 1000).max(record.requested_ms) + record.bid_window_ms;
     let enough = bids.len() >= record.offers_wanted as usize || now_ms >= window_ends;
     // Who is no longer a member can't be chosen; the caller leaves out its bids.

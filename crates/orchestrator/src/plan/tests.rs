@@ -6,13 +6,14 @@
 
 use hanse_agreement::policy::Offer;
 use hanse_agreement::{
-    Account, Action as Call, AgreementId, Amount, Federation, Input, Price, Rejection, State, Terms, apply,
+    Account, Action as Call, Agreement, AgreementId, Amount, Bid, Federation, Input, Price, Rejection, State, Terms,
+    apply,
 };
 use proptest::prelude::*;
 
 use super::{Next, consumer, provider};
 use crate::follow::provider_record;
-use crate::model::{ConsumerRecord, Endpoint, Outcome, ProviderRecord, Scenario, Stage, Want};
+use crate::model::{Award, ConsumerRecord, Endpoint, Outcome, ProviderRecord, Scenario, Stage, Want};
 use crate::request::tests::record;
 
 const CONSUMER: Account = Account([1; 20]);
@@ -354,6 +355,40 @@ fn an_agreement_that_the_ledger_does_not_know_any_more_is_waited_for() {
         Next::Do(consumer::Action::Restore),
         "what was moved comes back first"
     );
+}
+
+/// The chain undid everything, and another provider's bid is back first: what has moved does not move again.
+#[test]
+fn an_award_that_was_undone_goes_to_the_provider_that_has_the_service() {
+    let mut world = World::new(Scenario::Component, 0);
+    for _ in 0..50 {
+        (0..PROVIDERS.len()).fold(world.consumer(), |acted, index| world.provider(index) || acted);
+        world.now_ms += 100;
+    }
+    assert_eq!(world.consumer.stage, Stage::Completed);
+    let agreement = world.ledger.agreement(world.id()).unwrap().clone();
+    let (winner, bids) = (agreement.provider.unwrap(), world.ledger.bids(world.id()).to_vec());
+    world.consumer.award = Some(Award {
+        bid: bids.iter().find(|bid| bid.bidder == winner).unwrap().clone(),
+        sealed_parameters: Vec::new(),
+    });
+    let open = Agreement {
+        state: State::Open,
+        provider: None,
+        ..agreement
+    };
+    let (same, others): (Vec<_>, Vec<_>) = bids.into_iter().partition(|bid| bid.bidder == winner);
+    let next = |bids: &[Bid], now_ms| consumer::next(&world.consumer, Some(&open), bids, now_ms);
+    let deadline = world.consumer.announcement.bid_deadline * 1_000;
+    assert!(matches!(next(&others, deadline - 1), Next::WaitUntil(_)));
+    assert_eq!(
+        next(&same, deadline - 1),
+        Next::Do(consumer::Action::Choose(same[0].clone()))
+    );
+    assert!(matches!(
+        next(&others, deadline + 1_000),
+        Next::Do(consumer::Action::Cancel(_))
+    ));
 }
 
 /// Two replicas are asked for, whatever the scenario.
