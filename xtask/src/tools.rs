@@ -15,12 +15,17 @@ const NPM_PACKAGES: &[&str] = &[
     "web3@4.16.0",
 ];
 
+/// PyPI packages, into the folder `python`.
+const PYPI_PACKAGES: &[&str] = &["prometheus-client==0.26.0"];
+
 /// (program, Debian package)
 const DEBIAN_PROGRAMS: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("kubectl", "kubernetes-client"),
     ("curl", "curl"),
+    ("python3", "python3"),
+    ("pip3", "python3-pip"),
 ];
 
 /// Where the tools lie: `HANSE_TEST_TOOLS`, else `~/.cache/hanse/tools`. Tests look in the same place.
@@ -32,7 +37,7 @@ pub fn folder() -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(home).join(".cache/hanse/tools"))
 }
 
-/// Installs what is missing, saying so, and returns the folder of the npm packages.
+/// Installs what is missing, saying so, and returns the folder of the npm packages, beside which those of Python lie in `python`.
 pub fn install() -> anyhow::Result<PathBuf> {
     let missing: Vec<&str> = DEBIAN_PROGRAMS
         .iter()
@@ -49,7 +54,7 @@ pub fn install() -> anyhow::Result<PathBuf> {
 
     let folder = folder()?;
     let marker = folder.join("installed");
-    let wanted = NPM_PACKAGES.join("\n");
+    let wanted = [NPM_PACKAGES, PYPI_PACKAGES].concat().join("\n");
     if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
         return Ok(folder);
     }
@@ -70,6 +75,11 @@ pub fn install() -> anyhow::Result<PathBuf> {
     ];
     arguments.extend(NPM_PACKAGES);
     run("npm", &arguments, &[])?;
+    let python = folder.join("python").to_string_lossy().into_owned();
+    eprintln!("installing from PyPI into {python}: {}", PYPI_PACKAGES.join(" "));
+    let mut arguments = vec!["install", "-q", "--upgrade", "--no-deps", "--target", &python];
+    arguments.extend(PYPI_PACKAGES);
+    run("pip3", &arguments, &[])?;
     std::fs::write(&marker, wanted).with_context(|| format!("could not write {}", marker.display()))?;
     Ok(folder)
 }

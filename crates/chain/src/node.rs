@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::B256;
+use hanse_metrics::Registry;
 use tokio::sync::watch;
 
-use crate::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus, Wishes};
+use crate::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus, EvidenceBook, Wishes};
 use crate::genesis::Genesis;
 use crate::keyring::KeyRing;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, StateCheck};
+use crate::metrics::NodeReading;
+use crate::readiness::{self, Unready};
 use crate::rpc::{self, NodeInfo, RpcHandle, RpcStartError};
 use crate::store::{OpenError, StoreError};
 
 /// Folder of the consensus write-ahead log within the data folder.
-const CONSENSUS_FOLDER: &str = "consensus";
+pub(crate) const CONSENSUS_FOLDER: &str = "consensus";
 
 /// How long requests that run when the node stops may take.
 const RPC_DEADLINE: Duration = Duration::from_secs(2);
@@ -74,6 +77,7 @@ pub struct Node {
     ledger: Arc<Ledger>,
     consensus: Consensus,
     rpc: RpcHandle,
+    data_dir: PathBuf,
     wishes: watch::Sender<Wishes>,
 }
 
@@ -107,6 +111,7 @@ impl Node {
                 ledger,
                 consensus,
                 rpc,
+                data_dir: config.data_dir,
                 wishes,
             }),
             Err(error) => {
@@ -136,6 +141,37 @@ impl Node {
         self.consensus.status()
     }
 
+    /// What validators did that none may do, as this node saw it. The record survives restarts.
+    pub fn evidence(&self) -> EvidenceBook {
+        self.consensus.evidence().clone()
+    }
+
+    /// Tells why the node is not ready, whenever asked; nothing if it is. Does not keep the node's store open.
+    pub fn readiness(&self) -> impl Fn() -> Vec<Unready> + Send + Sync + 'static {
+        let (status, ledger) = (self.consensus.status(), Arc::downgrade(&self.ledger));
+        move || {
+            let state = ledger.upgrade().map(|ledger| ledger.state_check());
+            let unknown = StateCheck {
+                height: 0,
+                agrees: true,
+            };
+            readiness::unready(&status.borrow(), state.unwrap_or(unknown))
+        }
+    }
+
+    /// Puts the node's figures into a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.ledger.metrics().register(registry);
+        self.consensus.metrics().register(registry);
+        let reading = NodeReading {
+            ledger: Arc::downgrade(&self.ledger),
+            status: self.consensus.status(),
+            evidence: self.evidence(),
+            data_dir: self.data_dir.clone(),
+        };
+        hanse_metrics::register(registry, reading);
+    }
+
     /// What the operator may change while the node runs: who may catch up from it, and which key comes next.
     pub fn wishes(&self) -> watch::Sender<Wishes> {
         self.wishes.clone()
@@ -157,11 +193,16 @@ impl Node {
 }
 
 fn node_info(status: watch::Receiver<ConsensusStatus>) -> NodeInfo {
+    let highest = status.clone();
     NodeInfo {
         peer_count: Arc::new(move || {
             let status = status.borrow();
             status.connected.saturating_sub(usize::from(status.is_validator))
         }),
+        highest_block: {
+            let status = highest;
+            Arc::new(move || status.borrow().highest)
+        },
         ..NodeInfo::alone()
     }
 }

@@ -112,18 +112,26 @@ impl Standings {
         first
     }
 
+    /// Who let its turn at `height` pass so that `proposer` could have it. `before` is the Unix time in seconds of the block
+    /// before.
+    pub fn missed(&self, members: &[Address], height: u64, before: u64, proposer: Address) -> Vec<Address> {
+        let mut order = self.order(members, height, before);
+        let missed = order.iter().position(|member| *member == proposer).unwrap_or(0);
+        order.truncate(missed);
+        order
+    }
+
     /// The standings after the block of `height` at Unix time `time`, which `proposer` proposed when `before` was the time of
     /// the block before it.
     pub fn after_turn(&self, members: &[Address], height: u64, before: u64, proposer: Address, time: u64) -> Self {
-        let order = self.order(members, height, before);
-        let missed = order.iter().position(|member| *member == proposer).unwrap_or(0);
+        let missed = self.missed(members, height, before, proposer);
         let mut next = Vec::new();
         for member in members {
             let known = self.0.iter().find(|absence| absence.member == member.0.0);
             if *member == proposer {
                 continue;
             }
-            if order[..missed].contains(member) {
+            if missed.contains(member) {
                 let misses = known.map_or(0, |absence| absence.misses).saturating_add(1);
                 next.push(Absence {
                     member: member.0.0,

@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use alloy::consensus::TxEip1559;
 use alloy::consensus::transaction::{Recovered, SignerRecoverable};
@@ -302,7 +303,7 @@ proptest! {
                     let before = model.get(&slot).copied();
                     let of_sender = model.keys().filter(|(address, _)| *address == slot.0).count();
                     let ahead = nonce.wrapping_sub(account.nonce);
-                    match pool.insert(transaction, encoded.into(), account) {
+                    match pool.insert(transaction, encoded.into(), account, Instant::now()) {
                         Ok(Accepted::Known) => prop_assert_eq!(before.map(|(hash, _)| hash), Some(hash)),
                         Ok(Accepted::Replaced) => prop_assert!(before.is_some_and(|(_, waiting)| waiting <= fee)),
                         Ok(Accepted::New) => prop_assert!(before.is_none() && ahead < 6 && of_sender < 6 && model.len() < 12),

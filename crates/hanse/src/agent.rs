@@ -12,7 +12,7 @@ use hanse_chain::node::{Node, NodeConfig};
 use hanse_cluster::Cluster;
 use hanse_devcluster::{DevCluster, DevClusterConfig, Image, Images};
 use hanse_ledger::{ChainIdentity, Ledger};
-use hanse_orchestrator::api::{self, Access};
+use hanse_orchestrator::api::{self, Access, NodeTroubles, Trouble};
 use hanse_orchestrator::store::Store;
 use hanse_orchestrator::{Catalogue, Federation, Orchestrator, OrchestratorConfig};
 use tokio::io::AsyncReadExt;
@@ -22,10 +22,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use utoipa::OpenApi;
 
 use crate::config::{ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger};
 use crate::consortium::{self, Consortium, OwnNode};
 use crate::keys::DomainKeys;
+use crate::{evidence, metrics};
 
 /// Everything that runs in an agent.
 pub struct Agent {
@@ -123,7 +125,15 @@ impl Agent {
         )
         .await?;
         let catalogue = Catalogue::new(config.catalogue.clone());
-        let others = consortium::routes(consortium.clone());
+        let mut others = consortium::routes(consortium.clone());
+        let registry = metrics::registry(&config.domain, node.as_ref(), &orchestrator);
+        let evidence = evidence::routes(node.as_ref().map(Node::evidence));
+        others.operator = others.operator.merge(metrics::routes(registry)).merge(evidence);
+        others.description.merge(evidence::Description::openapi());
+        others.description.merge(metrics::Description::openapi());
+        if let Some(node) = &node {
+            others.node_troubles = node_troubles(node);
+        }
         let router = api::router(orchestrator.clone(), catalogue, access, config.api.listen, others);
         let stop = CancellationToken::new();
         let attending = tokio::spawn(consortium.attend(stop.clone()));
@@ -150,6 +160,15 @@ impl Agent {
             node.shutdown().await;
         }
     }
+}
+
+/// Why the node is not ready, as the API tells it.
+fn node_troubles(node: &Node) -> NodeTroubles {
+    let unready = node.readiness();
+    Arc::new(move || {
+        let reasons = unready().into_iter();
+        reasons.map(|it| Trouble::new(it.name(), &it, it.next_step())).collect()
+    })
 }
 
 fn token(config: &Config) -> anyhow::Result<Option<String>> {

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::client::Client;
 use crate::config::Layers;
+use crate::evidence::EvidencePage;
 use crate::output::{self, Format};
 use crate::{agent, bench, check, consortium, keys, ledger, up};
 
@@ -277,7 +278,8 @@ async fn status(arguments: &ApiArguments) -> anyhow::Result<()> {
     let health: HealthPage = client.get("api/v1/health").await?;
     let members: Vec<MemberPage> = client.get("api/v1/members").await.unwrap_or_default();
     let agreements: Vec<AgreementPage> = client.get("api/v1/agreements?live=true").await.unwrap_or_default();
-    let document = json!({ "health": health, "members": members, "agreements": agreements });
+    let evidence: EvidencePage = client.get("api/v1/ledger/evidence").await.unwrap_or_default();
+    let document = json!({ "health": health, "members": members, "agreements": agreements, "evidence": evidence });
     output::print(arguments.output, &document, |_| {
         let height = health
             .ledger_height
@@ -294,6 +296,15 @@ async fn status(arguments: &ApiArguments) -> anyhow::Result<()> {
         });
         for trouble in &health.troubles {
             text.push_str(&format!("trouble: {trouble}\n"));
+        }
+        for case in &evidence.counts {
+            let name = members.iter().find(|member| member.account == case.validator);
+            let name = name.map_or(case.validator.as_str(), |member| member.name.as_str());
+            text.push_str(&format!(
+                "evidence: {name} {} ({} times; GET /api/v1/ledger/evidence has the proof)\n",
+                case.what(),
+                case.count
+            ));
         }
         let mut rows = vec![["MEMBER", "ACCOUNT", "API"].map(str::to_owned).to_vec()];
         rows.extend(

@@ -9,8 +9,10 @@ mod cli;
 mod client;
 mod config;
 mod consortium;
+mod evidence;
 mod keys;
 mod ledger;
+mod metrics;
 mod output;
 mod up;
 

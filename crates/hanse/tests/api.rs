@@ -284,6 +284,21 @@ fn the_api_describes_itself() {
         "/api/v1/members",
         "/api/v1/subscriptions",
         "/api/v1/health",
+        "/api/v1/live",
+        "/api/v1/ready",
+        "/api/v1/consortium",
+        "/api/v1/consortium/invites",
+        "/api/v1/consortium/votes",
+        "/api/v1/consortium/removals",
+        "/api/v1/consortium/departure",
+        "/api/v1/consortium/rotations",
+        "/api/v1/consortium/admission",
+        "/api/v1/consortium/bootstrap",
+        "/api/v1/consortium/requests",
+        "/api/v1/consortium/claims",
+        "/api/v1/consortium/claims/{account}",
+        "/api/v1/ledger/evidence",
+        "/metrics",
     ] {
         assert!(description["paths"][path].is_object(), "{path} is not described");
     }

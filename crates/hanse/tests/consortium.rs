@@ -192,8 +192,10 @@ fn a_domain_joins_a_running_league_is_voted_in_and_validates_and_others_leave_an
     let again = league.consortium(fifth, &["request", "--bootstrap", &invite]);
     assert_eq!(again["state"], "waiting");
     assert_eq!(waiting(&league).unwrap().len(), 1, "asking twice is asking once");
-    let text = league.refused(1, &["vote", "fifth"]);
-    assert!(text.contains("no proposal or request"), "{text}");
+    wait("the newcomer to ask another member too", || {
+        let page = league.try_get(1, "/api/v1/consortium")?;
+        (page["requests"][0]["name"] == "fifth" && page["requests"][0]["invited"] == true).then_some(())
+    });
 
     // Three of four votes, the first of which is the proposal.
     let first = league.consortium(0, &["vote", "fifth"]);
@@ -271,6 +273,42 @@ fn a_domain_joins_a_running_league_is_voted_in_and_validates_and_others_leave_an
     let text = league.refused(0, &["leave", "--accept-fewer-than-four"]);
     assert!(text.contains("more than a third"), "{text}");
     league.works(0);
+}
+
+#[test]
+fn a_newcomer_goes_on_when_the_member_that_invited_it_dies() {
+    let mut league = League::prepare_with(4, &["--admission", "by-hand"]);
+    (0..4).for_each(|index| league.spawn(index));
+    league.wait_all_ready();
+    let invite = league.consortium(0, &["invite"])["invite"].as_str().unwrap().to_owned();
+    let folder = league.folder.path().join("fifth");
+    let _joining = Joining::start(&invite, "fifth", &folder);
+    wait("the configuration", || folder.join("hanse.yaml").exists().then_some(()));
+    wait("the request to arrive at another member", || {
+        let page = league.try_get(1, "/api/v1/consortium")?;
+        (page["requests"][0]["name"] == "fifth").then_some(())
+    });
+    league.kill(0);
+
+    let fifth = league.adopt(folder.join("hanse.yaml"));
+    league.works(1);
+    let height = league.get(1, "/api/v1/health")["ledger_height"].as_u64().unwrap();
+    wait("the newcomer to follow the others", || {
+        let theirs = league.try_get(fifth, "/api/v1/health")?["ledger_height"].as_u64()?;
+        (theirs >= height).then_some(())
+    });
+    for index in [1, 2, 3] {
+        wait("the request to wait there", || {
+            let page = league.try_get(index, "/api/v1/consortium")?;
+            let asked = page["requests"].as_array()?.len() + page["proposals"].as_array()?.len();
+            (asked > 0).then_some(())
+        });
+        league.consortium(index, &["vote", "fifth"]);
+    }
+    league.wait_members(&[1, 2, 3, fifth], 5);
+    league.wait_ready(fifth);
+    // Of five four are needed, so the newcomer's vote is.
+    league.works(2);
 }
 
 #[test]

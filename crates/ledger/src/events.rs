@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy::primitives::{Address, B256, U64};
 use alloy::rpc::types::Log;
@@ -51,6 +52,7 @@ impl Ledger {
             sender: self.asks(),
             shared: heads.clone(),
             times: BTreeMap::new(),
+            done: heads.read_up_to(),
             buffer: VecDeque::new(),
             backoff: Backoff::default(),
         };
@@ -58,6 +60,14 @@ impl Ledger {
             let item = reader.next().await?;
             Some((item, reader))
         }))
+    }
+
+    /// How many settled blocks there are whose events have not all been dealt with by whoever reads [`Self::events`]; `None`
+    /// until a block was seen. With several streams, that which went on last counts.
+    pub fn event_lag(&self) -> Option<u64> {
+        let head = self.heads().newest()?.head.number;
+        let settled = head.saturating_sub(self.config().confirmations);
+        Some(settled.saturating_sub(self.heads().read_up_to().load(Ordering::Relaxed)))
     }
 }
 
@@ -77,6 +87,8 @@ struct Reader {
     sender: mpsc::WeakSender<Ask>,
     shared: Heads,
     times: BTreeMap<u64, u64>,
+    /// The block up to which whoever reads the stream has dealt with all events.
+    done: Arc<AtomicU64>,
     buffer: VecDeque<LedgerEvent>,
     backoff: Backoff,
 }
@@ -104,6 +116,10 @@ impl Reader {
         loop {
             if let Some(event) = self.buffer.pop_front() {
                 return Some(Ok(event));
+            }
+            // It asks for the next one when it is done with those before.
+            if self.next.log_index == u64::MAX {
+                self.done.store(self.next.block, Ordering::Relaxed);
             }
             if *self.over.borrow() {
                 return None;

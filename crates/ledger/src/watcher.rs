@@ -37,6 +37,7 @@ pub(crate) struct Heads {
     /// How many event streams are open.
     listening: Arc<AtomicUsize>,
     hurry: Arc<Notify>,
+    read_up_to: Arc<AtomicU64>,
     over: watch::Sender<bool>,
     /// Height of the newest block that is known to be final because an own command is in it.
     landed: Arc<AtomicU64>,
@@ -65,6 +66,7 @@ impl Heads {
             urgent: Arc::default(),
             listening: Arc::default(),
             hurry: Arc::default(),
+            read_up_to: Arc::default(),
             over: watch::Sender::new(false),
             landed: Arc::default(),
         }
@@ -85,6 +87,11 @@ impl Heads {
     pub(crate) fn settled(&self, head: Head, confirmations: u64) -> u64 {
         let landed = self.landed.load(Ordering::Relaxed).min(head.number);
         head.number.saturating_sub(confirmations).max(landed)
+    }
+
+    /// The block up to which all events have been dealt with.
+    pub(crate) fn read_up_to(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.read_up_to)
     }
 
     /// No block will follow.

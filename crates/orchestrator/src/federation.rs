@@ -188,6 +188,16 @@ impl Federation {
         Ok(self.ledger.tip().await?.number)
     }
 
+    /// Settled blocks whose events have not been dealt with yet; `None` until a block was seen.
+    pub fn event_lag(&self) -> Option<u64> {
+        self.ledger.event_lag()
+    }
+
+    /// Whether the ledger's endpoint answers and is in step with the chain.
+    pub fn is_connected(&self) -> bool {
+        self.ledger.status().borrow().link == hanse_ledger::Link::Connected
+    }
+
     /// Everything that happened after `from`, for ever.
     pub fn events(&self, from: Cursor) -> impl Stream<Item = Result<Told, LedgerError>> + Send + Unpin + use<> {
         self.ledger.events(from).map(|event| {

@@ -30,6 +30,7 @@ mod follow;
 mod keep;
 mod manifests;
 mod manual;
+mod metrics;
 pub mod model;
 mod own;
 mod parts;

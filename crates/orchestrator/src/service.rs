@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hanse_agreement::{Account, AgreementId, State};
 use hanse_cluster::Cluster;
+use hanse_metrics::Registry;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -90,6 +91,11 @@ impl Orchestrator {
         let keeper = Arc::clone(&shared);
         shared.tasks.spawn(async move { keeper.keep_services().await });
         Ok(Self { shared })
+    }
+
+    /// Puts the orchestrator's figures into a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        hanse_metrics::register(registry, crate::metrics::OrchestratorReading::of(&self.shared));
     }
 
     /// Stops all tasks; what they were doing is resumed at the next start.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hanse_agreement::AgreementId;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -179,6 +179,13 @@ impl Store {
     /// All deliveries that are still to be made, oldest first.
     pub fn deliveries(&self) -> Result<Vec<Delivery>, StoreError> {
         self.list(DELIVERIES)
+    }
+
+    /// How many deliveries are still to be made.
+    pub fn waiting_deliveries(&self) -> Result<u64, StoreError> {
+        let transaction = self.0.begin_read().map_err(io)?;
+        let opened = transaction.open_table(DELIVERIES).map_err(io)?;
+        opened.len().map_err(io)
     }
 
     /// What was answered to a request with this idempotency key.

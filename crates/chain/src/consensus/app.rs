@@ -1,15 +1,15 @@
 //! The application loop: one task that answers the engine and decides when heights start.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use alloy::primitives::Bytes;
+use alloy::primitives::{Address, Bytes};
 use malachitebft_app_channel::app::engine::host::{HeightParams, Next};
 use malachitebft_app_channel::app::events::RxEvent;
 use malachitebft_app_channel::{AppMsg, Channels, NetworkRequest, Reply};
 use malachitebft_core_consensus::SignedConsensusMsg;
-use malachitebft_core_types::{NilOrVal, Vote as _};
+use malachitebft_core_types::{NilOrVal, Validator as _, Vote as _};
 use malachitebft_engine::util::events::Event;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
@@ -20,6 +20,7 @@ use super::blocks::BlockPool;
 use super::context::{Height, LedgerContext, ValidatorAddress};
 use super::farewell::Farewell;
 use super::gate::Gate;
+use super::heights::credible;
 use super::identity::{Alone, Watch};
 use super::pace::{KNOCK_AFTER, Pace, Wake};
 use super::peers::Peers;
@@ -71,6 +72,13 @@ struct Waiting {
     reply: Reply<(Height, HeightParams<LedgerContext>)>,
 }
 
+/// How many other nodes are connected.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Connected {
+    validators: usize,
+    guests: usize,
+}
+
 /// The state of the loop while one engine runs.
 pub(super) struct App<'a> {
     pub(super) shared: &'a mut Shared,
@@ -91,9 +99,13 @@ pub(super) struct App<'a> {
     gate: Option<Waiting>,
     /// When to wake the others, unless a proposal is seen first.
     pub(super) knock_at: Option<Instant>,
+    /// When this node began with which height.
+    pub(super) began: Option<(Height, Instant)>,
     unsent: VecDeque<Bytes>,
     /// Before this, transactions are gathered.
     gossip_at: Instant,
+    /// Accounts of the validators before and after the set changed last: evidence is about a height before.
+    accounts: (HashMap<ValidatorAddress, Address>, HashMap<ValidatorAddress, Address>),
     pub(super) farewell: Farewell,
     pub(super) twin: Watch,
     pub(super) alone: Alone,
@@ -110,7 +122,7 @@ impl<'a> App<'a> {
         let (tip, rules) = blocking(&shared.application, |app| app.rules().map(|rules| (app.tip(), rules))).await??;
         let set = ValidatorSet::from_rules(&rules)?;
         blocks.forget(Height(tip.height));
-        Ok(Self {
+        let mut app = Self {
             me: shared.settings.address(),
             events: channels.events.subscribe(),
             assembly: Assembly::default(),
@@ -119,8 +131,10 @@ impl<'a> App<'a> {
             held: None,
             gate: None,
             knock_at: None,
+            began: None,
             unsent: VecDeque::new(),
             gossip_at: Instant::now(),
+            accounts: Default::default(),
             farewell: Farewell::default(),
             twin: Watch::new(Instant::now()),
             alone: Alone::default(),
@@ -131,12 +145,29 @@ impl<'a> App<'a> {
             rules,
             set,
             peers,
-        })
+        };
+        app.know_accounts();
+        Ok(app)
+    }
+
+    /// The account of a validator of this height or the one before.
+    pub(super) fn account_behind(&self, validator: &ValidatorAddress) -> Option<Address> {
+        let (before, now) = &self.accounts;
+        now.get(validator).or_else(|| before.get(validator)).copied()
+    }
+
+    /// Remembers who the validators of the next height are, beside those of this one.
+    pub(super) fn know_accounts(&mut self) {
+        let validators = self.set.as_slice().iter();
+        let next: HashMap<_, _> = validators.map(|it| (*it.address(), it.account())).collect();
+        let present = std::mem::replace(&mut self.accounts.1, next);
+        self.accounts.0 = present;
     }
 
     /// Serves the engine until something ends it.
     pub async fn run(mut self, stop: &CancellationToken) -> Exit {
         let mut waiting = self.shared.application.waiting();
+        let mut heard = self.shared.heights.count();
         let mut second = ticker(Duration::from_secs(1));
         let mut gate_tick = ticker(Duration::from_millis(25));
         self.report(None);
@@ -170,6 +201,11 @@ impl<'a> App<'a> {
                 () = sleep_until(timer.into()) => self.on_timer().await,
                 _ = gate_tick.tick(), if self.gate.is_some() => self.try_gate().await,
                 answer = self.twin.answered() => self.on_answer(answer),
+                Ok(()) = heard.changed() => {
+                    let connected = self.connected().await;
+                    self.report(Some(connected));
+                    Ok(())
+                }
                 Ok(()) = self.shared.wishes.changed() => {
                     self.update_peers().await;
                     Ok(())
@@ -333,7 +369,7 @@ impl<'a> App<'a> {
         let alone_with_key = !self.set.contains(&self.me) || self.twin.passes(now);
         if waiting
             .gate
-            .pass(now, connected, self.peers.validators(), quorum_of_others)
+            .pass(now, connected.validators, self.peers.validators(), quorum_of_others)
             && alone_with_key
         {
             self.report(Some(connected));
@@ -344,12 +380,22 @@ impl<'a> App<'a> {
         Ok(())
     }
 
-    /// How many other validators are connected.
-    async fn connected(&self) -> usize {
+    /// Which other nodes are connected.
+    async fn connected(&self) -> Connected {
         let dump = NetworkRequest::dump_state(&self.channels.net_requests);
         match tokio::time::timeout(Duration::from_secs(1), dump).await {
-            Ok(Ok(Some(network))) => self.peers.connected(network.peers.keys()),
-            _ => 0,
+            Ok(Ok(Some(network))) => {
+                let validators = network
+                    .peers
+                    .keys()
+                    .filter(|peer| self.peers.is_validator(peer))
+                    .count();
+                Connected {
+                    validators,
+                    guests: network.peers.len() - validators,
+                }
+            }
+            _ => Connected::default(),
         }
     }
 
@@ -360,7 +406,7 @@ impl<'a> App<'a> {
         let over = self.farewell.over(Instant::now());
         self.drop_peers(over).await;
         self.look_for_twin();
-        self.try_offered_key(connected)?;
+        self.try_offered_key(connected.validators)?;
         let quorum = self.shared.status.borrow().has_quorum();
         let heartbeat = self.heartbeat();
         if self
@@ -373,8 +419,9 @@ impl<'a> App<'a> {
         Ok(())
     }
 
-    pub(super) fn report(&self, connected: Option<usize>) {
+    pub(super) fn report(&self, connected: Option<Connected>) {
         let is_validator = self.set.contains(&self.me);
+        let heard = self.shared.heights.of(|peer| self.peers.is_validator(peer));
         self.shared.status.send_if_modified(|status| {
             let next = ConsensusStatus {
                 height: self.tip.height,
@@ -385,7 +432,11 @@ impl<'a> App<'a> {
                     Some(SystemTime::now())
                 },
                 validators: self.set.as_slice().len(),
-                connected: connected.map_or(status.connected, |others| others + usize::from(is_validator)),
+                connected: connected.map_or(status.connected, |it| it.validators + usize::from(is_validator)),
+                guests: connected.map_or(status.guests, |it| it.guests),
+                heard: heard.len(),
+                highest: credible(heard, self.set.as_slice().len()),
+                standstill: self.shared.watchdog.standstill(),
                 quorum: self.set.quorum(),
                 is_validator,
                 engine_restarts: status.engine_restarts,

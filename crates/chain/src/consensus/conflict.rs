@@ -4,6 +4,7 @@
 //! publisher. That node is the one that can do something about it, though. If it did not sign both, another node runs with
 //! its key. So whoever sees a conflict sends it back to its signer, who can check it alone and halts.
 
+use alloy::primitives::Address;
 use borsh::{BorshDeserialize, BorshSerialize};
 use malachitebft_app_channel::app::types::MisbehaviorEvidence;
 use malachitebft_core_consensus::SignedConsensusMsg;
@@ -11,6 +12,7 @@ use malachitebft_core_types::{Vote as _, VoteType};
 use malachitebft_signing_ed25519::PublicKey;
 
 use super::context::{Height, LedgerContext, ValidatorAddress};
+use super::evidence::{Evidence, Misbehaviour};
 use super::signing::Verifier;
 use super::value::BlockId;
 
@@ -68,6 +70,23 @@ impl Conflict {
             Some((*signer, Self(Box::new([Proposal(first), Proposal(second)]))))
         });
         votes.chain(proposals).collect()
+    }
+
+    /// As it is recorded.
+    pub fn case(&self, validator: Address, seen_at: u64) -> Evidence {
+        let (slot, _) = slot(&self.0[0]);
+        Evidence {
+            validator,
+            kind: match slot.kind {
+                Some(_) => Misbehaviour::DoubleVote,
+                None => Misbehaviour::DoubleProposal,
+            },
+            height: slot.height.0,
+            round: u32::try_from(slot.round).unwrap_or(0),
+            seen_at,
+            detail: String::new(),
+            proof: borsh::to_vec(self).ok().map(Into::into),
+        }
     }
 
     /// Whether this proves that the validator with this key, which has not signed both, has a twin.

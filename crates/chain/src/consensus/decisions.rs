@@ -15,6 +15,7 @@ use super::app::{App, Exit, Held, blocking};
 use super::certificate;
 use super::conflict::{Conflict, TWIN};
 use super::context::{Height, LedgerContext, ValidatorAddress};
+use super::evidence::Evidence;
 use super::pace::Pace;
 use super::peers::Peers;
 use super::proposals::{now_ms, proposed};
@@ -64,11 +65,16 @@ impl App<'_> {
             .into());
         }
         tracing::debug!(%height, %id, round = %certificate.round, took = ?started.elapsed(), "committed a block");
+        let began = self
+            .began
+            .filter(|(began, _)| *began == height && self.synced != Some(height));
+        self.shared.metrics.committed(began.map(|(_, at)| at.elapsed()));
         self.tip = tip;
         self.knock_at = None;
         self.blocks.forget(height);
         if rules != self.rules {
             self.set = ValidatorSet::from_rules(&rules)?;
+            self.know_accounts();
             let same_validators = rules.validators == self.rules.validators;
             self.rules = rules;
             if !same_validators {
@@ -126,7 +132,7 @@ impl App<'_> {
             tracing::error!(height = %certificate.height, tip = self.tip.height, "the engine finalized another height");
             return Err(Exit::EngineDied);
         }
-        self.report_conflicts(&evidence).await?;
+        self.report_conflicts(certificate.height, &evidence).await?;
         let behind = self.synced == Some(certificate.height);
         let mut pace = Pace::new(Instant::now(), self.heartbeat(), behind);
         if self.peer_ahead == Some(self.next_height()) {
@@ -137,13 +143,32 @@ impl App<'_> {
     }
 
     /// Tells validators that contradicted themselves, unless it is this one: then it halts.
-    async fn report_conflicts(&mut self, evidence: &MisbehaviorEvidence<LedgerContext>) -> Result<(), Exit> {
+    async fn report_conflicts(
+        &mut self,
+        height: Height,
+        evidence: &MisbehaviorEvidence<LedgerContext>,
+    ) -> Result<(), Exit> {
         for (signer, conflict) in Conflict::in_evidence(evidence) {
             if signer == self.me {
                 return Err(Exit::Twin(TWIN.into()));
             }
-            tracing::warn!(validator = %signer, "a validator signed two different things for one height and round");
+            tracing::warn!(validator = %signer, %height, "a validator signed two different things for one height and round");
+            if let Some(validator) = self.account_behind(&signer) {
+                let case = conflict.case(validator, now_ms() / 1000);
+                self.record(case).await?;
+            }
             self.publish(Part::Conflict(conflict)).await?;
+        }
+        Ok(())
+    }
+
+    /// Records what a validator did, before anybody is told.
+    pub(super) async fn record(&self, case: Evidence) -> Result<(), Halt> {
+        let book = self.shared.evidence.clone();
+        let recorded = blocking(&self.shared.application, move |_| book.record(case)).await?;
+        // The chain goes on with or without a record of who misbehaved.
+        if let Err(error) = recorded {
+            tracing::error!(%error, "misbehaviour of a validator could not be written down");
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use malachitebft_config::{
     ValuePayload, ValueSyncConfig,
 };
 use malachitebft_signing::Signer as _;
+use ractor::ActorCell;
 
 use super::blocks::BlockPool;
 use super::codec::{
@@ -28,6 +29,7 @@ use super::codec::{
     WireCodec,
 };
 use super::context::{LedgerContext, ValidatorAddress};
+use super::heights::PeerHeights;
 use super::peers::{self, Peers};
 use super::signing::{DurableSigner, Signer, Verifier};
 use super::wal;
@@ -153,7 +155,11 @@ impl NodeConfig for Config {
 }
 
 /// The running engine.
-pub struct Engine(EngineHandle);
+pub struct Engine {
+    handle: EngineHandle,
+    /// Hears the heights of other nodes.
+    listener: Option<ActorCell>,
+}
 
 impl Engine {
     /// Starts the engine. Blocks that its write-ahead log holds are put into `blocks`; `application` is flushed before
@@ -166,6 +172,7 @@ impl Engine {
         peers: &Peers,
         blocks: BlockPool,
         application: Arc<dyn Application>,
+        heights: &PeerHeights,
     ) -> Result<(Self, Channels<LedgerContext>), String> {
         let config = settings.config(peers);
         let address = settings.address();
@@ -192,14 +199,20 @@ impl Engine {
             .with_default_request(RequestContext::new(16))
             .build()
             .await;
-        match built {
-            Ok((channels, handle)) => Ok((Self(handle), channels)),
+        let (channels, handle) = match built {
+            Ok(built) => built,
             Err(report) => {
                 // It is not among what the engine stops when it can't be built.
                 let _ = log_cell.stop_and_wait(None, Some(STOP_DEADLINE)).await;
-                Err(format!("{report:#}"))
+                return Err(format!("{report:#}"));
             }
+        };
+        // A node that can't hear heights still decides blocks; it will say that it has not heard the others.
+        let listener = heights.listen(&handle.actor.get_cell().get_children()).await;
+        if listener.is_none() {
+            tracing::warn!("the heights of other nodes can't be heard; this node can't tell whether it is in sync");
         }
+        Ok((Self { handle, listener }, channels))
     }
 
     /// Stops all actors: the log is closed and the port is free when this returns. Drop the channels first, so that no
@@ -207,7 +220,10 @@ impl Engine {
     pub async fn stop(self) {
         // The supervisor kills all actors as soon as one of them stops, and a network actor that is killed leaves its
         // connections and its listener behind. So the actors are taken from it and stopped one beside the other.
-        let supervisor = self.0.actor.get_cell();
+        if let Some(listener) = self.listener {
+            listener.stop(None);
+        }
+        let supervisor = self.handle.actor.get_cell();
         let actors = supervisor.get_children();
         for actor in &actors {
             actor.unlink(supervisor.clone());
@@ -221,8 +237,8 @@ impl Engine {
                 tracing::debug!(%error, "a part of the consensus engine had stopped before, or did not stop in time");
             }
         }
-        self.0.actor.stop(reason());
-        if tokio::time::timeout(STOP_DEADLINE, self.0.handle).await.is_err() {
+        self.handle.actor.stop(reason());
+        if tokio::time::timeout(STOP_DEADLINE, self.handle.handle).await.is_err() {
             tracing::warn!("the consensus engine did not stop in time");
         }
     }
@@ -230,7 +246,7 @@ impl Engine {
     /// After its channels have closed: whether the engine keeps itself stopped because it could not trust its
     /// write-ahead log. It must then not be restarted, or it might contradict its own votes.
     pub async fn hangs_for_safety(&mut self) -> bool {
-        tokio::time::timeout(Duration::from_secs(2), &mut self.0.handle)
+        tokio::time::timeout(Duration::from_secs(2), &mut self.handle.handle)
             .await
             .is_err()
     }

@@ -25,8 +25,10 @@ mod conflict;
 mod context;
 mod decisions;
 mod engine;
+mod evidence;
 mod farewell;
 mod gate;
+mod heights;
 mod identity;
 mod intake;
 mod pace;
@@ -45,6 +47,7 @@ mod wal_tests;
 mod watchdog;
 
 pub use certificate::certify;
+pub use evidence::{Evidence, EvidenceBook, Misbehaviour};
 pub use peers::{peer_address, validator_peer};
 pub use service::{Consensus, ConsensusConfig, ConsensusStartError, Wishes};
 pub use status::ConsensusStatus;

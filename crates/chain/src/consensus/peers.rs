@@ -136,9 +136,9 @@ impl Peers {
         self.by_peer.get(&PeerId::from_bytes(peer).ok()?).copied()
     }
 
-    /// How many other validators are among these connected peers.
-    pub fn connected<'a>(&self, peers: impl Iterator<Item = &'a PeerId>) -> usize {
-        peers.filter(|peer| self.by_peer.contains_key(peer)).count()
+    /// Whether a peer is another validator.
+    pub fn is_validator(&self, peer: &PeerId) -> bool {
+        self.by_peer.contains_key(peer)
     }
 
     /// All addresses to dial.

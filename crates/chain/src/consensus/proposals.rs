@@ -13,6 +13,7 @@ use super::app::{App, Exit, blocking};
 use super::assembly::Complete;
 use super::conflict::TWIN;
 use super::context::{Height, LedgerContext, ValidatorAddress};
+use super::evidence::{Evidence, Misbehaviour};
 use super::signing::Verifier;
 use super::value::{BlockId, BlockPart, MAX_SENT_BLOCK, Part, Value};
 use crate::application::Halt;
@@ -26,6 +27,10 @@ impl App<'_> {
         reply: Reply<Vec<ProposedValue<LedgerContext>>>,
     ) -> Result<(), Exit> {
         tracing::debug!(%height, %round, "round started");
+        self.shared.metrics.round_started(round.as_u32().unwrap_or(0));
+        if self.began.is_none_or(|(began, _)| began != height) {
+            self.began = Some((height, Instant::now()));
+        }
         let mut proposed = Vec::new();
         if height == self.next_height() {
             for complete in self.assembly.take_for(height) {
@@ -195,6 +200,16 @@ impl App<'_> {
             Ok(()) => Validity::Valid,
             Err(Some(error)) if publisher == proposer => {
                 tracing::warn!(%height, %round, %id, %proposer, %error, "refused a proposed block");
+                let case = Evidence {
+                    validator: account,
+                    kind: Misbehaviour::InvalidBlock,
+                    height: height.0,
+                    round,
+                    seen_at: now_ms() / 1000,
+                    detail: error.0,
+                    proof: None,
+                };
+                self.record(case).await?;
                 Validity::Invalid
             }
             Err(error) => {

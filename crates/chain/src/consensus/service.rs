@@ -17,6 +17,8 @@ use super::app::{App, Exit, blocking};
 use super::blocks::BlockPool;
 use super::context::LedgerContext;
 use super::engine::{Engine, EngineSettings};
+use super::evidence::EvidenceBook;
+use super::heights::PeerHeights;
 use super::intake::Intake;
 use super::peers::{self, Peers};
 use super::status::ConsensusStatus;
@@ -26,6 +28,7 @@ use super::watchdog::Watchdog;
 use crate::application::{Application, Halt, HeightRules};
 use crate::key::ValidatorKey;
 use crate::keyring::KeyRing;
+use crate::metrics::ConsensusMetrics;
 
 /// Between the death of an engine and its restart.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -98,12 +101,17 @@ pub(super) struct Shared {
     pub(super) outgoing: Option<mpsc::Receiver<Bytes>>,
     pub(super) incoming: Intake,
     pub(super) watchdog: Watchdog,
+    pub(super) heights: PeerHeights,
+    pub(super) evidence: EvidenceBook,
+    pub(super) metrics: ConsensusMetrics,
 }
 
 /// The running service. Dropping it stops consensus, [`Self::shutdown`] also waits until it has stopped.
 #[derive(Debug)]
 pub struct Consensus {
     status: watch::Receiver<ConsensusStatus>,
+    evidence: EvidenceBook,
+    metrics: ConsensusMetrics,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
 }
@@ -137,12 +145,21 @@ impl Consensus {
             connected: usize::from(set.contains(&settings.address())),
             quorum: set.quorum(),
             is_validator: set.contains(&settings.address()),
+            guests: 0,
+            heard: 0,
+            highest: None,
+            standstill: false,
             engine_restarts: 0,
             halted: None,
             duplicate_key: false,
         });
         let incoming = Intake::start(application.clone());
+        let evidence = EvidenceBook::open(&config.folder);
+        let metrics = ConsensusMetrics::default();
         let shared = Shared {
+            heights: PeerHeights::default(),
+            evidence: evidence.clone(),
+            metrics: metrics.clone(),
             outgoing: application.outgoing_transactions(),
             watchdog: Watchdog::new(tip.height, Instant::now()),
             bootstrap: config.bootstrap,
@@ -158,6 +175,8 @@ impl Consensus {
         let task = tokio::spawn(supervise(shared, first, stop.clone()));
         Ok(Self {
             status: watch,
+            evidence,
+            metrics,
             stop,
             task: Some(task),
         })
@@ -166,6 +185,16 @@ impl Consensus {
     /// How consensus stands; changes can be awaited.
     pub fn status(&self) -> watch::Receiver<ConsensusStatus> {
         self.status.clone()
+    }
+
+    /// What validators did that none may do.
+    pub fn evidence(&self) -> &EvidenceBook {
+        &self.evidence
+    }
+
+    /// What it counts and measures.
+    pub fn metrics(&self) -> &ConsensusMetrics {
+        &self.metrics
     }
 
     /// Stops the engine and waits until its port and its log are free.
@@ -195,8 +224,9 @@ async fn start_engine(shared: &Shared) -> Result<Running, String> {
     let guests = shared.wishes.borrow().guests.clone();
     let peers = Peers::new(&rules, &shared.settings.key.public_key(), &shared.bootstrap, &guests);
     let blocks = BlockPool::default();
+    let application = shared.application.clone();
     let (engine, channels) =
-        Engine::start(&shared.settings, &peers, blocks.clone(), shared.application.clone()).await?;
+        Engine::start(&shared.settings, &peers, blocks.clone(), application, &shared.heights).await?;
     Ok((engine, channels, blocks, peers))
 }
 

@@ -21,6 +21,14 @@ pub struct ConsensusStatus {
     pub quorum: usize,
     /// Whether this node is one of them.
     pub is_validator: bool,
+    /// Connected nodes that are no validators.
+    pub guests: usize,
+    /// How many other validators have told their height.
+    pub heard: usize,
+    /// The greatest height that more of them claim than may lie; `None` if too few were heard.
+    pub highest: Option<u64>,
+    /// Whether the watchdog restarted the engine since the height moved last.
+    pub standstill: bool,
     /// How often the engine was restarted because it had gone silent or had died.
     pub engine_restarts: u32,
     /// Why the node takes no further part in consensus, if so. Only its operator can change that.

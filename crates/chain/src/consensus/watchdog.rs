@@ -30,6 +30,11 @@ impl Watchdog {
         }
     }
 
+    /// Whether the engine was restarted since the height moved last.
+    pub fn standstill(&self) -> bool {
+        self.fruitless_restarts > 0
+    }
+
     /// Tells the watchdog how things are; `true` means: restart the engine.
     pub fn stalled(&mut self, now: Instant, height: u64, heartbeat: Duration, quorum_connected: bool) -> bool {
         if height != self.height {
@@ -73,6 +78,9 @@ mod tests {
         assert_eq!(first, Some(12), "ten seconds since the quorum was first seen");
         let second = seconds_until_stalled(&mut watchdog, start + Duration::from_secs(12), 7, true);
         assert_eq!(second, Some(22));
+        assert!(watchdog.standstill());
+        assert!(!watchdog.stalled(start + Duration::from_secs(35), 8, HEARTBEAT, true));
+        assert!(!watchdog.standstill(), "it moves again");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the ledger does for consensus.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,10 @@ use crate::application::{Application, Decided, Durability, Halt, HeightRules, In
 use crate::execution::block::{BlockExecution, ExecutedBlock, Inclusion};
 use crate::execution::decode::{DecodedBlock, decode_block};
 use crate::execution::senders;
-use crate::mempool;
+use crate::mempool::{self, Rejection};
+use crate::metrics::{Origin, Purpose};
 use crate::store::StoreError;
+use crate::turns::Standings;
 
 /// Bytes that header and list prefixes can take of a block.
 const HEADER_BYTES: usize = 2048;
@@ -74,15 +77,21 @@ impl Application for Ledger {
         let executed = check::follows(&block, &head.snapshot)
             .and_then(|()| self.executed(&head, &block))
             .map_err(|error| match error {
-                CheckError::Invalid(InvalidBlock(reason)) => self.halt(format!(
-                    "block {} was decided, but this node can't agree: {reason}; its state is not that of the others",
-                    block.header.number
-                )),
+                CheckError::Invalid(InvalidBlock(reason)) => {
+                    self.diverged.store(true, Ordering::Relaxed);
+                    self.halt(format!(
+                        "block {} was decided, but this node can't agree: {reason}; its state is not that of the others",
+                        block.header.number
+                    ))
+                }
                 CheckError::Store(error) => self.halt_on(error),
             })?;
+        let started = Instant::now();
         self.store
             .commit(&executed.write(certificate), durability)
             .map_err(|error| self.halt_on(error))?;
+        self.checked.store(executed.header.number, Ordering::Relaxed);
+        self.measure(&head, &executed, started);
         let head = self.advance(&head, &executed).map_err(|reason| self.halt(reason))?;
         Ok(tip_of(&head))
     }
@@ -122,7 +131,13 @@ impl Application for Ledger {
         let total = transactions.len();
         let (encoded, decoded): (Vec<Bytes>, Vec<TxEnvelope>) = transactions
             .into_iter()
-            .filter_map(|raw| Some((mempool::decode(&self.rules, &raw).ok()?, raw)))
+            .filter_map(|raw| {
+                let decoded = mempool::decode(&self.rules, &raw);
+                if decoded.is_err() {
+                    self.metrics.offered(Origin::Peer, &decoded);
+                }
+                Some((decoded.ok()?, raw))
+            })
             .filter(|(transaction, _)| self.mempool.get(transaction.tx_hash()).is_none())
             .map(|(transaction, raw)| (raw, transaction))
             .unzip();
@@ -131,10 +146,13 @@ impl Application for Ledger {
             .into_iter()
             .zip(encoded)
             .filter_map(|(transaction, encoded)| {
-                let transaction = transaction?;
-                let asked = Asked::by(&transaction);
-                let account = |sender| self.head().account(self.rules, sender, asked);
-                self.mempool.insert(transaction, encoded, account).ok()
+                let taken = transaction.ok_or(Rejection::BadSignature).and_then(|transaction| {
+                    let asked = Asked::by(&transaction);
+                    let account = |sender| self.head().account(self.rules, sender, asked);
+                    self.mempool.insert(transaction, encoded, account)
+                });
+                self.metrics.offered(Origin::Peer, &taken);
+                taken.ok()
             })
             .count();
         if taken < total {
@@ -195,7 +213,23 @@ impl Ledger {
         if !impossible.is_empty() {
             self.mempool.remove(&impossible);
         }
-        execution.finish()
+        let executed = execution.finish();
+        self.metrics.executed(Purpose::Build, started.elapsed());
+        executed
+    }
+
+    /// Counts a block that was committed after `parent`, which took from `started` until now to write.
+    fn measure(&self, parent: &Head, executed: &ExecutedBlock, started: Instant) {
+        let now = Instant::now();
+        let transactions = &executed.body.transactions;
+        let waited = self.mempool.waited(transactions.iter().map(TxEnvelope::tx_hash), now);
+        self.metrics.committed(now - started, transactions.len(), waited);
+        let header = &executed.header;
+        // The header of a head has standings; otherwise the block could not have been executed.
+        let standings = Standings::after_block(parent.snapshot.header()).unwrap_or_default();
+        let before = parent.snapshot.header().timestamp;
+        let missed = standings.missed(&parent.members, header.number, before, header.beneficiary);
+        self.metrics.missed(&missed);
     }
 
     /// What executing a block brings, from the cache or by doing it.
@@ -203,7 +237,9 @@ impl Ledger {
         if let Some(executed) = self.executed.get(block.hash) {
             return Ok(executed);
         }
+        let started = Instant::now();
         let executed = check::execute(self.rules, &head.snapshot, &head.members, &self.mempool, block)?;
+        self.metrics.executed(Purpose::Check, started.elapsed());
         let executed = Arc::new(executed);
         self.executed.put(executed.clone());
         Ok(executed)

@@ -11,6 +11,7 @@ mod rules;
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ use crate::execution::genesis::GenesisBlock;
 use crate::execution::spec::ChainRules;
 use crate::genesis::Genesis;
 use crate::mempool::{self, Account, Limits, Mempool, Rejection};
+use crate::metrics::{LedgerMetrics, Origin};
 use crate::store::{FoundLog, OpenError, Snapshot, Store, StoreError};
 
 use cache::ExecutedCache;
@@ -93,6 +95,15 @@ impl Head {
     }
 }
 
+/// Whether executing the decided blocks gave this node what they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateCheck {
+    /// The newest height at which it did.
+    pub height: u64,
+    /// Whether it did at the newest decided height.
+    pub agrees: bool,
+}
+
 /// What of a transaction decides whether its sender may send it.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
@@ -121,6 +132,11 @@ pub struct Ledger {
     committing: Mutex<()>,
     committed: broadcast::Sender<Arc<Committed>>,
     halted: OnceLock<String>,
+    /// The newest height at which executing the decided block gave all that it claims.
+    checked: AtomicU64,
+    /// A decided block gave something else.
+    diverged: AtomicBool,
+    metrics: LedgerMetrics,
 }
 
 impl Ledger {
@@ -143,6 +159,9 @@ impl Ledger {
         Ok(Arc::new(Self {
             store,
             rules,
+            checked: AtomicU64::new(head.height()),
+            diverged: AtomicBool::new(false),
+            metrics: LedgerMetrics::default(),
             recent: Mutex::new(VecDeque::from([head.snapshot.clone()])),
             head: RwLock::new(head),
             executed: ExecutedCache::default(),
@@ -197,6 +216,12 @@ impl Ledger {
     /// Takes an EIP-2718 encoded transaction from a client and offers it to the other nodes. A transaction that waits already is
     /// offered again: whoever sends it twice has not seen it arrive.
     pub fn submit(&self, raw: &[u8]) -> Result<B256, Rejection> {
+        let taken = self.take(raw);
+        self.metrics.offered(Origin::Client, &taken);
+        taken
+    }
+
+    fn take(&self, raw: &[u8]) -> Result<B256, Rejection> {
         let transaction = mempool::decode(&self.rules, raw)?;
         let hash = *transaction.tx_hash();
         let transaction = transaction.try_into_recovered().map_err(|_| Rejection::BadSignature)?;
@@ -207,6 +232,19 @@ impl Ledger {
         })?;
         self.mempool.pass_on(hash, encoded, Instant::now());
         Ok(hash)
+    }
+
+    /// What it counts and measures.
+    pub fn metrics(&self) -> &LedgerMetrics {
+        &self.metrics
+    }
+
+    /// Whether its state is that of the others, as far as decided blocks tell.
+    pub fn state_check(&self) -> StateCheck {
+        StateCheck {
+            height: self.checked.load(Ordering::Relaxed),
+            agrees: !self.diverged.load(Ordering::Relaxed),
+        }
     }
 
     /// Why the ledger stands still, if it does.

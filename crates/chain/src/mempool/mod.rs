@@ -11,7 +11,7 @@ mod pool;
 mod rejection;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy::consensus::TxEnvelope;
 use alloy::consensus::transaction::Recovered;
@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use offers::Offers;
 
 pub use admission::{MAX_TRANSACTION_BYTES, check, decode};
-pub use pool::{Accepted, Account, Limits, Pool, Pooled};
+pub use pool::{Accepted, Account, Limits, Load, Pool, Pooled};
 pub use rejection::Rejection;
 
 /// Transactions that wait to be passed on. What does not fit is passed on with a later [`Mempool::offer_again`].
@@ -62,7 +62,7 @@ impl Mempool {
     ) -> Result<Accepted, Rejection> {
         let mut pool = self.pool();
         let account = account(transaction.signer())?;
-        let accepted = pool.insert(transaction, encoded, account)?;
+        let accepted = pool.insert(transaction, encoded, account, Instant::now())?;
         self.tell(&pool);
         Ok(accepted)
     }
@@ -106,6 +106,20 @@ impl Mempool {
     /// Transactions that wait, those behind a nonce gap included.
     pub fn len(&self) -> usize {
         self.pool().len()
+    }
+
+    /// How much waits.
+    pub fn load(&self) -> Load {
+        self.pool().load()
+    }
+
+    /// How long those of these transactions have waited that wait.
+    pub fn waited<'a>(&self, hashes: impl IntoIterator<Item = &'a B256>, now: Instant) -> Vec<Duration> {
+        let pool = self.pool();
+        let waiting = hashes.into_iter().filter_map(|hash| pool.get(hash));
+        waiting
+            .map(|pooled| now.saturating_duration_since(pooled.since))
+            .collect()
     }
 
     /// Whether nothing waits.

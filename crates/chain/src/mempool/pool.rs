@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use alloy::consensus::transaction::Recovered;
 use alloy::consensus::{Transaction, TxEnvelope};
@@ -35,6 +36,17 @@ impl Default for Limits {
     }
 }
 
+/// How much waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Transactions, those behind a nonce gap included.
+    pub transactions: usize,
+    /// Those that could go into the next block.
+    pub ready: usize,
+    /// Encoded bytes of all.
+    pub bytes: usize,
+}
+
 /// A transaction that waits.
 #[derive(Debug, Clone)]
 pub struct Pooled {
@@ -42,6 +54,8 @@ pub struct Pooled {
     pub transaction: Recovered<TxEnvelope>,
     /// EIP-2718 encoding, as it is passed on.
     pub encoded: Bytes,
+    /// When it was taken.
+    pub since: Instant,
     /// Order of arrival.
     arrival: u64,
 }
@@ -121,6 +135,15 @@ impl Pool {
         self.by_hash.len()
     }
 
+    /// What waits.
+    pub fn load(&self) -> Load {
+        Load {
+            transactions: self.len(),
+            ready: self.ready,
+            bytes: self.bytes,
+        }
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.by_hash.is_empty()
@@ -142,6 +165,7 @@ impl Pool {
         transaction: Recovered<TxEnvelope>,
         encoded: Bytes,
         account: Account,
+        now: Instant,
     ) -> Result<Accepted, Rejection> {
         let hash = *transaction.tx_hash();
         if self.by_hash.contains_key(&hash) {
@@ -182,6 +206,7 @@ impl Pool {
         let pooled = Arc::new(Pooled {
             transaction,
             encoded,
+            since: now,
             arrival,
         });
         self.by_hash.insert(hash, pooled.clone());

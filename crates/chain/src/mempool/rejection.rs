@@ -106,3 +106,28 @@ pub enum Rejection {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+impl Rejection {
+    /// A name for programs and metrics, which stays.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::TooLarge { .. } => "too-large",
+            Self::UnsupportedType(_) => "unsupported-type",
+            Self::WrongChain { .. } => "wrong-chain",
+            Self::BadSignature => "bad-signature",
+            Self::NotMember(_) => "not-member",
+            Self::TipAboveFeeCap => "tip-above-fee-cap",
+            Self::GasAboveBlock { .. } => "gas-above-block",
+            Self::IntrinsicGas { .. } => "intrinsic-gas",
+            Self::InitCode { .. } => "initcode-too-large",
+            Self::NonceTooLow { .. } => "nonce-too-low",
+            Self::NonceTooHigh { .. } => "nonce-too-high",
+            Self::InsufficientFunds { .. } => "insufficient-funds",
+            Self::Underpriced { .. } => "underpriced",
+            Self::SenderFull(_) => "sender-full",
+            Self::PoolFull(_) => "pool-full",
+            Self::Store(_) => "store",
+        }
+    }
+}

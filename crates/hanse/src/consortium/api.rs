@@ -9,6 +9,7 @@ use axum::{Json, Router};
 use hanse_chain::consensus::peer_address;
 use hanse_orchestrator::api::{Problem, Routes};
 use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
 use super::invite::Invite;
 use super::pages::{BootstrapPage, ChangePage, ClaimPage, ConsortiumPage, InvitePage, ProposalPage, RequestPage};
@@ -39,13 +40,28 @@ pub fn routes(service: Arc<Consortium>) -> Routes {
         .route("/api/v1/consortium/claims/{account}", get(claimable))
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .with_state(service);
-    Routes { operator, strangers }
+    Routes {
+        operator,
+        strangers,
+        description: Description::openapi(),
+        ..Routes::default()
+    }
 }
 
+#[derive(OpenApi)]
+#[openapi(paths(show, invite, vote, remove, leave, rotate, ask, bootstrap, request, claimable, claim))]
+struct Description;
+
+/// Who is in the consortium, what is being voted on, and who asks to be admitted.
+#[utoipa::path(get, path = "/api/v1/consortium", tag = "consortium",
+    responses((status = 200, body = ConsortiumPage), (status = 502, body = Problem)))]
 async fn show(State(service): Service) -> Answer<ConsortiumPage> {
     service.page().await.map(Json)
 }
 
+/// Makes an invite for one new domain, valid for 7 days.
+#[utoipa::path(post, path = "/api/v1/consortium/invites", tag = "consortium",
+    responses((status = 200, body = InvitePage), (status = 409, body = Problem)))]
 async fn invite(State(service): Service) -> Answer<InvitePage> {
     Ok(Json(InvitePage {
         invite: service.invite()?,
@@ -53,18 +69,21 @@ async fn invite(State(service): Service) -> Answer<InvitePage> {
 }
 
 /// What to vote for.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VoteBody {
     pub subject: String,
 }
 
+/// Votes for an admission or a removal. Answers when the vote is in a block.
+#[utoipa::path(post, path = "/api/v1/consortium/votes", tag = "consortium", request_body = VoteBody,
+    responses((status = 200, body = ProposalPage), (status = 409, body = Problem), (status = 502, body = Problem)))]
 async fn vote(State(service): Service, Json(body): Json<VoteBody>) -> Answer<ProposalPage> {
     service.vote(&body.subject).await.map(Json)
 }
 
 /// Who is to go.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RemovalBody {
     pub member: String,
@@ -72,6 +91,9 @@ pub struct RemovalBody {
     pub accept_fewer_than_four: bool,
 }
 
+/// Proposes that a member has to go, or votes for that.
+#[utoipa::path(post, path = "/api/v1/consortium/removals", tag = "consortium", request_body = RemovalBody,
+    responses((status = 200, body = ProposalPage), (status = 409, body = Problem), (status = 502, body = Problem)))]
 async fn remove(State(service): Service, Json(body): Json<RemovalBody>) -> Answer<ProposalPage> {
     service
         .remove(&body.member, body.accept_fewer_than_four)
@@ -80,28 +102,38 @@ async fn remove(State(service): Service, Json(body): Json<RemovalBody>) -> Answe
 }
 
 /// This domain goes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DepartureBody {
     #[serde(default)]
     pub accept_fewer_than_four: bool,
 }
 
+/// Leaves the consortium.
+#[utoipa::path(post, path = "/api/v1/consortium/departure", tag = "consortium", request_body = DepartureBody,
+    responses((status = 200, body = ChangePage), (status = 409, body = Problem), (status = 502, body = Problem)))]
 async fn leave(State(service): Service, Json(body): Json<DepartureBody>) -> Answer<ChangePage> {
     service.leave(body.accept_fewer_than_four).await.map(Json)
 }
 
+/// Replaces the validator key by the next one of this domain's seed, and waits until it is in use.
+#[utoipa::path(post, path = "/api/v1/consortium/rotations", tag = "consortium",
+    responses((status = 200, body = ChangePage), (status = 409, body = Problem), (status = 502, body = Problem)))]
 async fn rotate(State(service): Service) -> Answer<ChangePage> {
     service.rotate_key().await.map(Json)
 }
 
 /// Whom to ask for admission.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdmissionBody {
+    #[schema(value_type = String)]
     pub invite: Invite,
 }
 
+/// Has this domain, which is no member, ask a member for admission.
+#[utoipa::path(post, path = "/api/v1/consortium/admission", tag = "consortium", request_body = AdmissionBody,
+    responses((status = 200, body = RequestPage), (status = 502, body = Problem)))]
 async fn ask(State(service): Service, Json(body): Json<AdmissionBody>) -> Answer<RequestPage> {
     let asked = service.ask(&body.invite).await;
     asked.map(Json).map_err(|error| {
@@ -114,6 +146,9 @@ async fn ask(State(service): Service, Json(body): Json<AdmissionBody>) -> Answer
     })
 }
 
+/// For newcomers, without a token: what is needed to follow the ledger.
+#[utoipa::path(get, path = "/api/v1/consortium/bootstrap", tag = "consortium",
+    responses((status = 200, body = BootstrapPage), (status = 429, body = Problem)))]
 async fn bootstrap(State(service): Service) -> Answer<BootstrapPage> {
     service.admit_stranger()?;
     let genesis = service.node()?.genesis.clone();
@@ -125,11 +160,18 @@ async fn bootstrap(State(service): Service) -> Answer<BootstrapPage> {
     Ok(Json(BootstrapPage { genesis, peers }))
 }
 
+/// For newcomers, without a token: a signed request for admission. Sending it again tells how far it is.
+#[utoipa::path(post, path = "/api/v1/consortium/requests", tag = "consortium", request_body = AdmissionRequest,
+    responses((status = 200, body = RequestPage), (status = 403, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem)))]
 async fn request(State(service): Service, Json(request): Json<AdmissionRequest>) -> Answer<RequestPage> {
     service.admit_stranger()?;
     service.take(request).await.map(Json)
 }
 
+/// For those who are no members any more, without a token: what an account is owed.
+#[utoipa::path(get, path = "/api/v1/consortium/claims/{account}", tag = "consortium", params(("account" = String, Path)),
+    responses((status = 200, body = ClaimPage), (status = 429, body = Problem)))]
 async fn claimable(State(service): Service, Path(account): Path<String>) -> Answer<ClaimPage> {
     service.admit_stranger()?;
     let account = account.parse().map_err(|_| {
@@ -141,13 +183,17 @@ async fn claimable(State(service): Service, Path(account): Path<String>) -> Answ
 }
 
 /// A signed withdrawal.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimBody {
     /// EIP-2718 encoding, hexadecimal.
     pub raw_transaction: String,
 }
 
+/// For those who are no members any more, without a token: passes a signed withdrawal on to the ledger.
+#[utoipa::path(post, path = "/api/v1/consortium/claims", tag = "consortium", request_body = ClaimBody,
+    responses((status = 200, body = Object, description = "`tx`: the hash of the transaction"),
+        (status = 409, body = Problem), (status = 429, body = Problem)))]
 async fn claim(State(service): Service, Json(body): Json<ClaimBody>) -> Answer<serde_json::Value> {
     service.admit_stranger()?;
     service.submit_claim(&body.raw_transaction).await.map(Json)

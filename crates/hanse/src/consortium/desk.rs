@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::request::AdmissionRequest;
+use super::token;
 
 /// Invitations that can be open at one time.
 const INVITATIONS: usize = 64;
@@ -15,7 +16,7 @@ const REQUESTS: usize = 64;
 /// Those among them that may catch up already.
 const GUESTS: usize = 16;
 /// How long an invitation can be used, and a request waits (s): as long as a proposal is open.
-const LASTS: u64 = 7 * 24 * 3600;
+pub const LASTS: u64 = 7 * 24 * 3600;
 
 /// What the desk remembers over restarts.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,18 @@ struct Invitation {
     digest: String,
     expires: u64,
     used_by: Option<Address>,
+    /// Whether another member made it; it is remembered when it is used first.
+    #[serde(default)]
+    foreign: bool,
+}
+
+/// Where the token of a request comes from, as far as its signature tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// Another member made it, and it is valid.
+    OtherMember,
+    /// This domain did, or nobody who counts.
+    OwnOrNobody,
 }
 
 /// A request that waits.
@@ -44,6 +57,16 @@ pub struct Waiting {
     pub since: u64,
     /// Whether it brought an invitation of this domain.
     pub invited: bool,
+    /// Whether it brought an invitation of another member.
+    #[serde(default)]
+    pub vouched_for: bool,
+}
+
+impl Waiting {
+    /// Whether any member invited it: then it may follow the ledger.
+    pub fn is_guest(&self) -> bool {
+        self.invited || self.vouched_for
+    }
 }
 
 /// Why a request is not kept.
@@ -72,27 +95,51 @@ impl Desk {
             digest: digest(token),
             expires: now + LASTS,
             used_by: None,
+            foreign: false,
         });
     }
 
+    /// The invitation of another member with this token, remembered from its first use. Room is made of such only.
+    fn foreign(&mut self, digest: String, now: u64) -> Option<usize> {
+        self.invitations.retain(|invitation| invitation.expires > now);
+        if let Some(known) = self
+            .invitations
+            .iter()
+            .position(|invitation| invitation.digest == digest)
+        {
+            return Some(known);
+        }
+        if self.invitations.len() >= 2 * INVITATIONS {
+            let oldest = self.invitations.iter().position(|invitation| invitation.foreign)?;
+            self.invitations.remove(oldest);
+        }
+        self.invitations.push(Invitation {
+            digest,
+            expires: now + LASTS,
+            used_by: None,
+            foreign: true,
+        });
+        Some(self.invitations.len() - 1)
+    }
+
     /// Keeps a checked request. A repetition takes the place of the account's earlier one.
-    pub fn take(&mut self, request: AdmissionRequest, now: u64) -> Result<&Waiting, Refused> {
+    pub fn take(&mut self, request: AdmissionRequest, maker: Maker, now: u64) -> Result<&Waiting, Refused> {
         let account = request.member.account;
-        let invited = match &request.token {
-            None => false,
+        let (invited, vouched_for) = match &request.token {
+            None => (false, false),
             Some(token) => {
                 let wanted = digest(token);
-                let mut open = self
-                    .invitations
-                    .iter_mut()
-                    .filter(|invitation| invitation.expires > now);
-                let invitation = open
-                    .find(|invitation| invitation.digest == wanted)
-                    .ok_or(Refused::Token)?;
+                let open = |invitation: &Invitation| invitation.expires > now && invitation.digest == wanted;
+                let position = match maker {
+                    Maker::OwnOrNobody => self.invitations.iter().position(open),
+                    Maker::OtherMember => self.foreign(digest(&token::identity(token)), now),
+                };
+                let invitation = position.and_then(|position| self.invitations.get_mut(position));
+                let invitation = invitation.ok_or(Refused::Token)?;
                 if *invitation.used_by.get_or_insert(account) != account {
                     return Err(Refused::Token);
                 }
-                true
+                (!invitation.foreign, invitation.foreign)
             }
         };
         self.requests.retain(|waiting| waiting.since + LASTS > now);
@@ -103,9 +150,9 @@ impl Desk {
         let earlier = earlier.map(|position| self.requests.remove(position));
         if self.requests.len() >= REQUESTS {
             // Who was invited does not wait behind those who were not.
-            let stranger = self.requests.iter().position(|waiting| !waiting.invited);
+            let stranger = self.requests.iter().position(|waiting| !waiting.is_guest());
             match stranger {
-                Some(position) if invited => drop(self.requests.remove(position)),
+                Some(position) if invited || vouched_for => drop(self.requests.remove(position)),
                 _ => return Err(Refused::Full),
             }
         }
@@ -113,7 +160,8 @@ impl Desk {
         self.requests.push(Waiting {
             request,
             since: earlier.as_ref().map_or(now, |earlier| earlier.since),
-            invited: invited || earlier.is_some_and(|earlier| earlier.invited),
+            invited: invited || earlier.as_ref().is_some_and(|earlier| earlier.invited),
+            vouched_for: vouched_for || earlier.is_some_and(|earlier| earlier.vouched_for),
         });
         Ok(&self.requests[position])
     }
@@ -133,7 +181,7 @@ impl Desk {
 
     /// Validator keys of those who may catch up before they are admitted: they were invited.
     pub fn guests(&self) -> Vec<[u8; 32]> {
-        let invited = self.requests.iter().filter(|waiting| waiting.invited);
+        let invited = self.requests.iter().filter(|waiting| waiting.is_guest());
         invited
             .map(|waiting| waiting.request.member.validator_key.0)
             .take(GUESTS)
@@ -211,21 +259,59 @@ mod tests {
             !serde_json::to_string(&desk).unwrap().contains("\"aa\""),
             "the token itself is not kept"
         );
-        assert_eq!(desk.take(request(1, Some("bb")), NOW), Err(Refused::Token));
-        assert!(desk.take(request(1, Some("aa")), NOW).unwrap().invited);
-        assert_eq!(desk.take(request(2, Some("aa")), NOW), Err(Refused::Token));
+        assert_eq!(
+            desk.take(request(1, Some("bb")), Maker::OwnOrNobody, NOW),
+            Err(Refused::Token)
+        );
         assert!(
-            desk.take(request(1, Some("aa")), NOW + 60).is_ok(),
+            desk.take(request(1, Some("aa")), Maker::OwnOrNobody, NOW)
+                .unwrap()
+                .invited
+        );
+        assert_eq!(
+            desk.take(request(2, Some("aa")), Maker::OwnOrNobody, NOW),
+            Err(Refused::Token)
+        );
+        assert!(
+            desk.take(request(1, Some("aa")), Maker::OwnOrNobody, NOW + 60).is_ok(),
             "its domain may ask again"
         );
-        assert_eq!(desk.take(request(1, Some("aa")), NOW + LASTS), Err(Refused::Token));
+        assert_eq!(
+            desk.take(request(1, Some("aa")), Maker::OwnOrNobody, NOW + LASTS),
+            Err(Refused::Token)
+        );
+    }
+
+    #[test]
+    fn an_invitation_of_another_member_lets_one_domain_read_and_has_nobody_vote_by_itself() {
+        let mut desk = Desk::default();
+        let taken = desk.take(request(1, Some("cc")), Maker::OtherMember, NOW).unwrap();
+        assert!(taken.vouched_for && !taken.invited);
+        assert_eq!(desk.guests(), [request(1, None).member.validator_key.0]);
+        let other = desk.take(request(2, Some("cc")), Maker::OtherMember, NOW);
+        assert_eq!(other, Err(Refused::Token), "it is for one domain");
+        // However many tokens other members make, this domain's own stay.
+        desk.invite("aa", NOW);
+        for number in 0..500 {
+            let _ = desk.take(
+                request(1, Some(format!("{number:04}").as_str())),
+                Maker::OtherMember,
+                NOW,
+            );
+        }
+        assert!(desk.invitations.len() <= 2 * INVITATIONS);
+        assert!(
+            desk.take(request(3, Some("aa")), Maker::OwnOrNobody, NOW)
+                .unwrap()
+                .invited
+        );
     }
 
     #[test]
     fn asking_twice_is_asking_once() {
         let mut desk = Desk::default();
-        desk.take(request(1, None), NOW).unwrap();
-        desk.take(request(1, None), NOW + 5).unwrap();
+        desk.take(request(1, None), Maker::OwnOrNobody, NOW).unwrap();
+        desk.take(request(1, None), Maker::OwnOrNobody, NOW + 5).unwrap();
         assert_eq!(desk.requests().len(), 1);
         assert_eq!(desk.requests()[0].since, NOW);
     }
@@ -234,11 +320,14 @@ mod tests {
     fn strangers_fill_the_desk_at_most_and_make_room_for_the_invited() {
         let mut desk = Desk::default();
         for number in 0..REQUESTS as u64 {
-            desk.take(request(number, None), NOW).unwrap();
+            desk.take(request(number, None), Maker::OwnOrNobody, NOW).unwrap();
         }
-        assert_eq!(desk.take(request(999, None), NOW), Err(Refused::Full));
+        assert_eq!(
+            desk.take(request(999, None), Maker::OwnOrNobody, NOW),
+            Err(Refused::Full)
+        );
         desk.invite("aa", NOW);
-        desk.take(request(1000, Some("aa")), NOW).unwrap();
+        desk.take(request(1000, Some("aa")), Maker::OwnOrNobody, NOW).unwrap();
         assert_eq!(desk.requests().len(), REQUESTS);
         assert_eq!(
             desk.guests(),
@@ -250,8 +339,8 @@ mod tests {
     #[test]
     fn who_was_admitted_or_waited_too_long_is_forgotten() {
         let mut desk = Desk::default();
-        desk.take(request(1, None), NOW).unwrap();
-        desk.take(request(2, None), NOW).unwrap();
+        desk.take(request(1, None), Maker::OwnOrNobody, NOW).unwrap();
+        desk.take(request(2, None), Maker::OwnOrNobody, NOW).unwrap();
         assert!(desk.forget(&[request(1, None).member.account].into(), NOW));
         assert_eq!(desk.requests().len(), 1);
         assert!(!desk.forget(&HashSet::new(), NOW));

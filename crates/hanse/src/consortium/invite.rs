@@ -43,7 +43,7 @@ impl FromStr for Invite {
             .ok()
             .context(FORM)?;
         if token
-            .is_some_and(|token| token.is_empty() || token.len() > 128 || !token.bytes().all(|b| b.is_ascii_hexdigit()))
+            .is_some_and(|token| token.is_empty() || token.len() > 256 || !token.bytes().all(|b| b.is_ascii_hexdigit()))
         {
             bail!("{FORM}");
         }

@@ -1,10 +1,11 @@
 //! Who is in the consortium, and how domains come and go, while it runs.
 //!
 //! A newcomer needs an invite, that is the address of a member and the hash of the genesis document. Its node follows the
-//! ledger without a vote, as a guest of the member that invited it. It asks there: its request is signed with the two keys
-//! that it will have as a member. Members vote by transactions; the last of the votes that are needed admits it, and from
-//! the next height on it validates. Since the ledger takes transactions of members only, nothing of this reaches the ledger
-//! before a member has put its own name to it, and what strangers may ask of a member's agent is bounded.
+//! ledger without a vote, as a guest of the members, each of whom can check that one of them made the invite. It asks them: its
+//! request is signed with the two keys that it will have as a member. Members vote by transactions; the last of the votes that
+//! are needed admits it, and from the next height on it validates. Since the ledger takes transactions of members only, nothing
+//! of this reaches the ledger before a member has put its own name to it, and what strangers may ask of a member's agent is
+//! bounded.
 
 mod api;
 mod claim;
@@ -19,6 +20,7 @@ mod remote;
 mod request;
 mod rotation;
 mod service;
+mod token;
 mod votes;
 
 pub use api::routes;

@@ -3,21 +3,23 @@
 use alloy::primitives::{Address, B256};
 use hanse_chain::genesis::Genesis;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::invite::Invite;
 
 /// What a newcomer needs to follow the ledger.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BootstrapPage {
     /// The genesis document; its digest must be that of the invite.
+    #[schema(value_type = Object)]
     pub genesis: Genesis,
     /// Consensus addresses of members, with their peer ids.
     pub peers: Vec<String>,
 }
 
 /// How far a request is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestPage {
     /// `waiting` for a member's vote, `proposed`, or `member`.
@@ -29,7 +31,7 @@ pub struct RequestPage {
 }
 
 /// Who is in the consortium, and who may come or go.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConsortiumPage {
     /// The members in the contract's order.
@@ -45,11 +47,13 @@ pub struct ConsortiumPage {
 }
 
 /// A member.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberLine {
     pub name: String,
+    #[schema(value_type = String)]
     pub account: Address,
+    #[schema(value_type = String)]
     pub validator_key: B256,
     pub consensus_address: String,
     pub url: String,
@@ -60,7 +64,7 @@ pub struct MemberLine {
 }
 
 /// A proposal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProposalPage {
     pub id: u64,
@@ -79,42 +83,46 @@ pub struct ProposalPage {
 }
 
 /// A request that waits for a vote.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestLine {
     pub name: String,
+    #[schema(value_type = String)]
     pub account: Address,
     pub consensus_address: String,
     pub url: String,
     /// Unix seconds.
     pub since: u64,
-    /// Whether it brought an invite of this domain.
+    /// Whether it brought an invite of a member.
     pub invited: bool,
 }
 
 /// An invite that was made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct InvitePage {
+    #[schema(value_type = String)]
     pub invite: Invite,
 }
 
 /// A change that is final.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangePage {
     /// What happened, in words.
     pub done: String,
     /// The transaction.
+    #[schema(value_type = String)]
     pub tx: B256,
     /// Its block.
     pub block: u64,
     /// The validator key from the next height on, if that changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub validator_key: Option<B256>,
 }
 
 /// What an account that is no member any more is owed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimPage {
     /// Wei, decimal.
@@ -123,5 +131,6 @@ pub struct ClaimPage {
     pub nonce: u64,
     pub chain_id: u64,
     /// Address of the Federation contract.
+    #[schema(value_type = String)]
     pub federation: Address,
 }

@@ -210,6 +210,7 @@ mod tests {
             },
             since: 0,
             invited,
+            vouched_for: false,
         }
     }
 

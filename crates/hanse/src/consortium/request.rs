@@ -10,6 +10,7 @@ use anyhow::{Context, bail, ensure};
 use hanse_chain::genesis::MemberInfo;
 use hanse_chain::key::{ValidatorKey, verify_possession};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::keys::DomainKeys;
 
@@ -20,12 +21,14 @@ const LASTS: u64 = 15 * 60;
 const MOST: [(&str, usize); 4] = [("name", 64), ("consensusAddress", 256), ("peerId", 128), ("url", 256)];
 
 /// Asks a member to propose this domain's admission.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdmissionRequest {
     /// Who wants to be admitted.
+    #[schema(value_type = Object)]
     pub member: MemberInfo,
     /// To which ledger: the digest of its genesis document.
+    #[schema(value_type = String)]
     pub genesis: B256,
     /// When, in Unix seconds.
     pub at: u64,

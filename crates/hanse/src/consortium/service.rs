@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::{Address, B256, U256};
 use axum::http::StatusCode;
+use futures::future::join_all;
 use hanse_chain::consensus::{ConsensusStatus, Wishes, validator_peer};
 use hanse_chain::genesis::{Genesis, MemberInfo};
 use hanse_ledger::{IConsortium, IntentKey, Ledger, LedgerError, Receipt, Refusal};
@@ -18,13 +19,16 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::desk::{Desk, Rate, Waiting};
+use super::desk::{Desk, LASTS, Maker, Rate, Waiting};
 use super::invite::Invite;
 use super::pages::{ChangePage, ConsortiumPage, MemberLine, ProposalPage, RequestLine, RequestPage};
 use super::request::AdmissionRequest;
-use super::{kept, plan};
+use super::{kept, plan, token};
 use crate::config::Admission;
 use crate::keys::DomainKeys;
+
+/// Members that a newcomer asks: enough for some of them to be gone.
+const ASKED: usize = 7;
 
 /// Between two looks at what is open.
 const LOOK: Duration = Duration::from_secs(1);
@@ -177,19 +181,41 @@ impl Consortium {
         }
         if let (Some(invite), true) = (&self.settings.bootstrap, Instant::now() >= *ask_at) {
             *ask_at = Instant::now() + Duration::from_secs(5);
-            let answer = match self.ask(invite).await {
-                Ok(page) => format!(
-                    "asked {}: {} ({} of {})",
-                    invite.url, page.state, page.approvals, page.needed
-                ),
-                Err(error) => format!("{} did not take the request for admission: {error:#}", invite.url),
-            };
+            let answer = self.ask_members(invite, &members).await;
             let before = lock(&self.asked).replace(answer.clone());
             if before.as_ref() != Some(&answer) {
                 tracing::info!("{answer}");
             }
         }
         Ok(())
+    }
+
+    /// Asks the member that invited, and beside it the others as far as the own node knows them: each lets its guests catch up
+    /// from its own node, and one of them may be gone.
+    async fn ask_members(&self, invite: &Invite, members: &[IConsortium::Member]) -> String {
+        let mut invites = vec![invite.clone()];
+        for url in members.iter().filter_map(|member| Url::parse(&member.info.url).ok()) {
+            if invites.len() < ASKED && invites.iter().all(|known| known.url != url) {
+                invites.push(Invite { url, ..invite.clone() });
+            }
+        }
+        let answers = join_all(invites.iter().map(|invite| self.ask(invite))).await;
+        let mut refusals = Vec::new();
+        for (invite, answer) in invites.iter().zip(answers) {
+            match answer {
+                Ok(page) => {
+                    return format!(
+                        "asked {}: {} ({} of {})",
+                        invite.url, page.state, page.approvals, page.needed
+                    );
+                }
+                Err(error) => refusals.push(format!(
+                    "{} did not take the request for admission: {error:#}",
+                    invite.url
+                )),
+            }
+        }
+        refusals.join("; ")
     }
 
     /// Who may catch up from this domain's node: the invited, and whom a member has proposed.
@@ -284,7 +310,7 @@ impl Consortium {
     /// A new invite.
     pub(super) fn invite(&self) -> Result<Invite, Problem> {
         let genesis = self.node()?.genesis.digest();
-        let token = format!("{:032x}", rand::random::<u128>());
+        let token = token::make(&self.keys.ledger, genesis, now() + LASTS).map_err(|error| failed(&error))?;
         lock(&self.desk).invite(&token, now());
         self.keep_desk()?;
         let url = Url::parse(&self.settings.me.url)
@@ -321,7 +347,17 @@ impl Consortium {
         if let Some(taken) = plan::taken(&members, &request.member) {
             return Err(Problem::conflict(taken));
         }
-        lock(&self.desk).take(request, now()).map_err(|refused| {
+        let maker = request.token.as_ref();
+        let maker = maker.and_then(|token| token::maker(token, genesis, now()).ok());
+        let others = members.iter().map(|member| member.info.account);
+        let maker = match others
+            .filter(|it| *it != self.ledger.account())
+            .find(|it| Some(*it) == maker)
+        {
+            Some(_) => Maker::OtherMember,
+            None => Maker::OwnOrNobody,
+        };
+        lock(&self.desk).take(request, maker, now()).map_err(|refused| {
             Problem::new(
                 StatusCode::FORBIDDEN,
                 "refused",
@@ -378,12 +414,12 @@ impl Consortium {
             requests: requests
                 .into_iter()
                 .map(|waiting| RequestLine {
+                    invited: waiting.is_guest(),
                     name: waiting.request.member.name,
                     account: waiting.request.member.account,
                     consensus_address: waiting.request.member.consensus_address,
                     url: waiting.request.member.url,
                     since: waiting.since,
-                    invited: waiting.invited,
                 })
                 .collect(),
             tolerated: members.len().saturating_sub(1) / 3,

@@ -53,7 +53,10 @@ pub async fn require(State(api): State<Api>, request: Request, next: Next) -> Re
         return next.run(request).await;
     };
     let path = request.uri().path();
-    let public = matches!(path, "/api/v1/health" | "/api/v1/ready" | "/api/openapi.json") || path.starts_with("/docs");
+    let public = matches!(
+        path,
+        "/api/v1/health" | "/api/v1/live" | "/api/v1/ready" | "/api/openapi.json"
+    ) || path.starts_with("/docs");
     if public {
         return next.run(request).await;
     }

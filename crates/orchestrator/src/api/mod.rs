@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 pub use auth::Access;
 pub use problem::Problem;
-pub use v1::{AgreementPage, HealthPage, MemberPage, ServicePage};
+pub use v1::{AgreementPage, HealthPage, MemberPage, ServicePage, Trouble};
 
 use crate::catalogue::Catalogue;
 use crate::service::{Orchestrator, Shared};
@@ -29,7 +29,11 @@ pub struct Api {
     catalogue: Arc<Catalogue>,
     access: Access,
     listener: SocketAddr,
+    node_troubles: NodeTroubles,
 }
+
+/// Tells what is wrong with this domain's own ledger node.
+pub type NodeTroubles = Arc<dyn Fn() -> Vec<Trouble> + Send + Sync>;
 
 impl Api {
     fn shared(&self) -> &Arc<Shared> {
@@ -38,12 +42,26 @@ impl Api {
 }
 
 /// Routes of other parts of the agent, which are served beside these.
-#[derive(Default)]
 pub struct Routes {
     /// For this domain's operator: whoever calls these must have the token, as for the orchestrator's own.
     pub operator: Router,
     /// For everybody. They must bound what they do themselves.
     pub strangers: Router,
+    /// What these routes are.
+    pub description: utoipa::openapi::OpenApi,
+    /// What is wrong with the domain's own ledger node; nothing if it has none.
+    pub node_troubles: NodeTroubles,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            operator: Router::new(),
+            strangers: Router::new(),
+            description: utoipa::openapi::OpenApi::default(),
+            node_troubles: Arc::new(Vec::new),
+        }
+    }
 }
 
 /// All routes.
@@ -59,11 +77,12 @@ pub fn router(
         catalogue: Arc::new(catalogue),
         access,
         listener,
+        node_troubles: others.node_troubles,
     };
     Router::new()
         .merge(v1::routes())
         .merge(legacy::routes())
-        .merge(openapi::routes())
+        .merge(openapi::routes(others.description))
         .fallback(|| async { Problem::not_found("no such route; GET /docs lists them all") })
         .with_state(api.clone())
         .merge(others.operator)

@@ -15,6 +15,7 @@ use super::v1::{agreements, domain, services, subscriptions};
     ),
     paths(
         domain::health,
+        domain::live,
         domain::ready,
         domain::members,
         domain::bidding,
@@ -40,8 +41,9 @@ use super::v1::{agreements, domain, services, subscriptions};
 )]
 struct Description;
 
-pub(super) fn routes() -> Router<Api> {
-    SwaggerUi::new("/docs")
-        .url("/api/openapi.json", Description::openapi())
-        .into()
+/// The description of these routes and `others`, and its page.
+pub(super) fn routes(others: utoipa::openapi::OpenApi) -> Router<Api> {
+    let mut description = Description::openapi();
+    description.merge(others);
+    SwaggerUi::new("/docs").url("/api/openapi.json", description).into()
 }

@@ -1,11 +1,16 @@
 //! The domain itself: health, members, how it bids, manifests.
 
+use std::fmt;
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hanse_ledger::LedgerError;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::api::{Api, Problem};
@@ -25,29 +30,84 @@ pub struct HealthPage {
     pub ledger_height: Option<u64>,
     /// Members of the consortium.
     pub members: usize,
-    /// What is wrong, in words; empty when all is well.
-    pub troubles: Vec<String>,
+    /// What is wrong; empty when all is well.
+    pub troubles: Vec<Trouble>,
 }
+
+/// Something that keeps the domain from taking part in agreements.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Trouble {
+    /// A name for programs: `no-quorum`, `syncing`, `standstill`, `state-root-mismatch`, `halted`, `starting`, `ledger`,
+    /// `not-a-member` or `cluster`.
+    pub reason: String,
+    /// What is wrong, in words.
+    pub detail: String,
+    /// What to do about it.
+    pub next_step: String,
+}
+
+impl Trouble {
+    /// A trouble.
+    pub fn new(reason: &str, detail: impl ToString, next_step: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            detail: detail.to_string(),
+            next_step: next_step.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.detail, self.next_step)
+    }
+}
+
+/// How long the ledger and the cluster may take to say that they are well.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 impl HealthPage {
     async fn of(api: &Api) -> Self {
         let shared = api.shared();
-        let mut troubles = Vec::new();
-        let ledger_height = match shared.ledger.height().await {
-            Ok(height) => Some(height),
+        let mut troubles = (api.node_troubles)();
+        let ledger = async {
+            let height = shared.ledger.height().await?;
+            Ok::<_, LedgerError>((height, shared.ledger.members().await?))
+        };
+        let cluster = shared.cluster.client().apiserver_version();
+        let (ledger, cluster) = tokio::join!(timeout(ANSWER_WITHIN, ledger), timeout(ANSWER_WITHIN, cluster));
+        let silent = || format!("no answer within {} s", ANSWER_WITHIN.as_secs());
+        let ledger = ledger
+            .map_err(|_| silent())
+            .and_then(|it| it.map_err(|error| error.to_string()));
+        let (ledger_height, members) = match ledger {
+            Ok((height, members)) => (Some(height), members),
             Err(error) => {
-                troubles.push(format!("the ledger does not answer: {error}"));
-                None
+                troubles.push(Trouble::new(
+                    "ledger",
+                    format!("the ledger does not answer: {error}"),
+                    "see that the ledger node runs and that ledger.urls, if set, leads to it",
+                ));
+                (None, Vec::new())
             }
         };
-        let members = shared.ledger.members().await.unwrap_or_default();
         let member = members.iter().any(|member| member.account == shared.me());
         if ledger_height.is_some() && !member {
-            troubles
-                .push("this domain is not a member of the consortium; ask a member to propose its admission".into());
+            troubles.push(Trouble::new(
+                "not-a-member",
+                "this domain is not a member of the consortium",
+                "ask a member for an invite: hanse consortium request --bootstrap INVITE",
+            ));
         }
-        if let Err(error) = shared.cluster.client().apiserver_version().await {
-            troubles.push(format!("the cluster does not answer: {error}"));
+        let cluster = cluster
+            .map_err(|_| silent())
+            .and_then(|it| it.map_err(|error| error.to_string()));
+        if let Err(error) = cluster {
+            troubles.push(Trouble::new(
+                "cluster",
+                format!("the cluster does not answer: {error}"),
+                "see that its API server runs: kubectl version",
+            ));
         }
         Self {
             domain: shared.config.domain.clone(),
@@ -66,7 +126,14 @@ pub async fn health(State(api): State<Api>) -> Json<HealthPage> {
     Json(HealthPage::of(&api).await)
 }
 
-/// 200 when the domain can take part in agreements, else 503.
+/// 200 as long as the agent runs; asks nobody else. For liveness probes: no trouble of others is mended by a restart.
+#[utoipa::path(get, path = "/api/v1/live", tag = "domain", responses((status = 200, description = "The agent runs.")))]
+pub async fn live() -> StatusCode {
+    StatusCode::OK
+}
+
+/// 200 when the domain can take part in agreements, else 503 with the reasons: its ledger node is in sync, has a quorum, moves
+/// and agrees with the others; the domain is a member; its cluster answers.
 #[utoipa::path(get, path = "/api/v1/ready", tag = "domain",
     responses((status = 200, body = HealthPage), (status = 503, body = HealthPage)))]
 pub async fn ready(State(api): State<Api>) -> Response {

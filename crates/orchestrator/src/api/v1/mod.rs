@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub use agreements::AgreementPage;
-pub use domain::{HealthPage, MemberPage};
+pub use domain::{HealthPage, MemberPage, Trouble};
 pub use services::ServicePage;
 
 use super::Api;
@@ -17,6 +17,7 @@ use super::Api;
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/api/v1/health", get(domain::health))
+        .route("/api/v1/live", get(domain::live))
         .route("/api/v1/ready", get(domain::ready))
         .route("/api/v1/members", get(domain::members))
         .route("/api/v1/bidding", get(domain::bidding).put(domain::set_bidding))
