@@ -2,6 +2,7 @@
 
 mod command;
 mod contracts;
+mod soak;
 mod test;
 mod tools;
 
@@ -24,6 +25,8 @@ enum Task {
     },
     /// Install what the tests need if it is missing, then run every check there is.
     Test,
+    /// Cause every fault for long, and print a tally; `docs/faults.md` says what is promised under each.
+    Soak(soak::Options),
     /// Install the third-party programs that tests run against, and print where they are.
     Tools,
 }
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
         Task::Contracts { check: true } => contracts::check(),
         Task::Contracts { check: false } => contracts::write(),
         Task::Test => test::run(),
+        Task::Soak(options) => soak::run(&options),
         Task::Tools => {
             println!("{}", tools::install()?.display());
             Ok(())

@@ -26,6 +26,9 @@ const DEBIAN_PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("python3", "python3"),
     ("pip3", "python3-pip"),
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+    ("faketime", "faketime"),
 ];
 
 /// Where the tools lie: `HANSE_TEST_TOOLS`, else `~/.cache/hanse/tools`. Tests look in the same place.

@@ -84,6 +84,7 @@ async fn a_member_is_admitted_validates_and_another_moves_to_a_new_address() {
     let newcomer = Settings {
         folder: folder.path().join("newcomer"),
         listen: free_address().unwrap(),
+        prefix: Vec::new(),
     };
     std::fs::create_dir(&newcomer.folder).unwrap();
     std::fs::copy(

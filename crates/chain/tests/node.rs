@@ -1,4 +1,5 @@
-//! Whole nodes: the real ledger under real consensus, in processes that are killed without warning.
+//! Whole nodes: the real ledger under real consensus, each in a process of its own. What becomes of them when they are
+//! killed is in `faults`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -7,16 +8,12 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use alloy::consensus::BlockHeader;
 use alloy::primitives::B256;
 use alloy::providers::{Provider, ProviderBuilder};
 use hanse_chain::consensus::ConsensusStartError;
 use hanse_chain::genesis::{ConsensusParameters, Genesis};
-use hanse_chain::ledger::Ledger;
 use hanse_chain::node::{Node, StartError};
-use processes::{Process, Settings, all, prepare};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use processes::{Process, all, assert_same_ledgers, prepare};
 
 const LAN: ConsensusParameters = ConsensusParameters {
     propose_ms: 400,
@@ -41,33 +38,6 @@ fn id(member: u8, nonce: u64) -> B256 {
 #[ignore = "the body of the node processes that the other tests start"]
 fn node_process() {
     processes::serve();
-}
-
-/// What the stores of stopped nodes hold: the same blocks, and each transaction once.
-fn assert_same_ledgers(settings: &[Settings], transactions: usize) {
-    let genesis = Genesis::load(&settings[0].folder.join("genesis.json")).unwrap();
-    let ledgers: Vec<_> = settings
-        .iter()
-        .map(|node| Ledger::open(&node.folder, &genesis).unwrap())
-        .collect();
-    let shortest = ledgers.iter().map(|ledger| ledger.head().height()).min().unwrap();
-    let mut decided = 0;
-    for height in 0..=shortest {
-        let blocks: Vec<_> = ledgers
-            .iter()
-            .map(|l| l.head().snapshot().block_at(height).unwrap().unwrap())
-            .collect();
-        assert!(
-            blocks.iter().all(|block| block.header == blocks[0].header),
-            "block {height} differs"
-        );
-        if height > 0 {
-            decided += blocks[0].body.transactions.len();
-        }
-    }
-    assert_eq!(decided, transactions, "every transaction is in the ledger once");
-    let root = ledgers[0].head().snapshot().header().state_root();
-    println!("{} blocks, {decided} transactions, state root {root}", shortest);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,78 +113,6 @@ async fn four_nodes_take_transactions_from_every_member_and_agree() {
         node.kill().await;
     }
     assert_same_ledgers(&settings, 100);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nodes_killed_at_any_moment_go_on_where_they_were() {
-    let seed: u64 = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(rand::random);
-    println!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
-    let folder = tempfile::tempdir().unwrap();
-    let settings = prepare(
-        genesis(ConsensusParameters {
-            heartbeat_ms: 500,
-            ..LAN
-        }),
-        folder.path(),
-    );
-    let mut nodes: Vec<_> = settings.iter().map(Process::start).collect();
-    all(&nodes.iter().collect::<Vec<_>>(), "first block", 60, |report| {
-        report.height >= 1
-    })
-    .await;
-
-    let mut sent = Vec::new();
-    for round in 0..6 {
-        for member in 0..4u8 {
-            let transaction = support::announce(member, round, id(member, round));
-            nodes[usize::from(member)].submit(&transaction).await;
-            sent.push(transaction);
-        }
-        // One node dies in each round, all four in every third, at whatever point of a height they are.
-        let victims = if round % 3 == 2 {
-            (0..4).collect()
-        } else {
-            vec![random.random_range(0..4usize)]
-        };
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..80))).await;
-        for victim in victims.iter().rev() {
-            nodes.remove(*victim).kill().await;
-        }
-        for victim in victims {
-            nodes.insert(victim, Process::start(&settings[victim]));
-        }
-        // A mempool is not on disk. Whoever has seen no receipt sends again, as the ledger client does.
-        let complete = sent.len() as u64;
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while !nodes.iter().all(|node| node.report.borrow().transactions == complete) {
-            assert!(
-                Instant::now() < deadline,
-                "round {round}: {:?}",
-                nodes.iter().map(|n| n.report.borrow().clone()).collect::<Vec<_>>()
-            );
-            let height = nodes.iter().map(Process::height).max().unwrap();
-            for transaction in &sent {
-                nodes[0].submit(transaction).await;
-            }
-            let progress = |report: &processes::Report| report.height > height;
-            all(
-                &nodes.iter().collect::<Vec<_>>(),
-                "a block after the kill",
-                90,
-                progress,
-            )
-            .await;
-        }
-    }
-    assert!(nodes.iter().all(|node| node.report.borrow().halted.is_none()));
-    for node in nodes.drain(..) {
-        node.kill().await;
-    }
-    assert_same_ledgers(&settings, sent.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,8 @@ mod decisions;
 mod engine;
 mod evidence;
 mod farewell;
+#[cfg(test)]
+mod fuzz_tests;
 mod gate;
 mod heights;
 mod identity;

@@ -86,8 +86,20 @@ pub enum ConsensusStartError {
     #[error(transparent)]
     Ledger(#[from] Halt),
     /// The engine refused.
-    #[error("the consensus engine did not start: {0}")]
-    Engine(String),
+    #[error(
+        "the consensus engine did not start: {reason}. If it is its write-ahead log {} that it can't read, remove that file \
+         and start this node again when the other members have decided height {height}: before that it might contradict a \
+         vote that it has forgotten",
+        .log.display()
+    )]
+    Engine {
+        /// Its own account.
+        reason: String,
+        /// Its write-ahead log.
+        log: PathBuf,
+        /// The height that this node would go on with.
+        height: u64,
+    },
 }
 
 /// What lives on while engines come and go.
@@ -170,7 +182,12 @@ impl Consensus {
             status,
             incoming,
         };
-        let first = start_engine(&shared).await.map_err(ConsensusStartError::Engine)?;
+        let refused = |reason| ConsensusStartError::Engine {
+            reason,
+            log: shared.settings.wal.clone(),
+            height: tip.height + 1,
+        };
+        let first = start_engine(&shared).await.map_err(refused)?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(supervise(shared, first, stop.clone()));
         Ok(Self {

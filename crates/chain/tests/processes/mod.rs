@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use alloy::consensus::BlockHeader;
 use alloy::primitives::B256;
 use hanse_chain::genesis::Genesis;
 use hanse_chain::key::ValidatorKey;
+use hanse_chain::ledger::Ledger;
 use hanse_chain::node::{Node, NodeConfig};
 use hanse_ports::free_address;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,8 @@ const SETTINGS: &str = "HANSE_TEST_NODE";
 pub struct Settings {
     pub folder: PathBuf,
     pub listen: SocketAddr,
+    /// Words before the program's name: in which namespace it runs, with which clock.
+    pub prefix: Vec<String>,
 }
 
 impl Settings {
@@ -40,17 +44,26 @@ impl Settings {
     }
 }
 
-/// Folders, keys and a genesis document for as many nodes as it has members.
-pub fn prepare(mut genesis: Genesis, folder: &Path) -> Vec<Settings> {
+/// Folders, keys and a genesis document for as many nodes as it has members, all on loopback.
+pub fn prepare(genesis: Genesis, folder: &Path) -> Vec<Settings> {
+    let addresses: Vec<_> = genesis.members.iter().map(|_| free_address().unwrap()).collect();
+    prepare_at(genesis, folder, &addresses)
+}
+
+/// [`prepare`] with an address for each member.
+pub fn prepare_at(mut genesis: Genesis, folder: &Path, addresses: &[SocketAddr]) -> Vec<Settings> {
     let mut settings = Vec::new();
-    for member in &mut genesis.members {
+    for (member, listen) in genesis.members.iter_mut().zip(addresses) {
         let folder = folder.join(&member.name);
         std::fs::create_dir_all(&folder).unwrap();
         let key = ValidatorKey::load_or_generate(&folder.join("validator.key")).unwrap();
-        let listen = free_address().unwrap();
         member.validator_key = B256::from(key.public_key());
-        member.consensus_address = format!("/ip4/127.0.0.1/tcp/{}", listen.port());
-        settings.push(Settings { folder, listen });
+        member.consensus_address = format!("/ip4/{}/tcp/{}", listen.ip(), listen.port());
+        settings.push(Settings {
+            folder,
+            listen: *listen,
+            prefix: Vec::new(),
+        });
     }
     for node in &settings {
         std::fs::write(node.folder.join("genesis.json"), serde_json::to_vec(&genesis).unwrap()).unwrap();
@@ -69,6 +82,10 @@ pub struct Report {
     pub rpc: String,
     /// Transactions of all members in the ledger.
     pub transactions: u64,
+    /// The same of each member, in the order of the genesis document.
+    pub nonces: Vec<u64>,
+    /// Why it did not start.
+    pub refused: Option<String>,
 }
 
 /// The body of the process: reports on its output, takes transactions in hexadecimal from its input.
@@ -90,10 +107,20 @@ pub fn serve() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let node = Node::start(settings.config()).await.unwrap();
+        let node = match Node::start(settings.config()).await {
+            Ok(node) => node,
+            Err(error) => {
+                let refused = Some(error.to_string());
+                let report = Report {
+                    refused,
+                    ..Report::default()
+                };
+                return say(serde_json::to_string(&report).unwrap());
+            }
+        };
         let (ledger, reader) = (node.ledger().clone(), node.ledger().clone());
         let members = settings.config().genesis.members;
-        let transactions = || {
+        let nonces = || -> Vec<u64> {
             let head = reader.head();
             let nonce = |account| {
                 head.snapshot()
@@ -101,18 +128,22 @@ pub fn serve() {
                     .unwrap()
                     .map_or(0, |account| account.nonce)
             };
-            members.iter().map(|member| nonce(member.account)).sum()
+            members.iter().map(|member| nonce(member.account)).collect()
         };
+        let (orphaned, mut abandoned) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             for line in std::io::stdin().lock().lines() {
-                let Ok(line) = line else { return };
+                let Ok(line) = line else { break };
                 // What was sent before is refused, and that is all right.
                 let _ = ledger.submit(&hex::decode(line.trim()).unwrap());
             }
+            // The test program is gone, whatever ended it; nobody else would stop this process.
+            let _ = orphaned.send(());
         });
         let mut status = node.watch_status();
         loop {
             let now = status.borrow_and_update().clone();
+            let nonces = nonces();
             let report = Report {
                 height: now.height,
                 hash: now.hash,
@@ -120,11 +151,14 @@ pub fn serve() {
                 engine_restarts: now.engine_restarts,
                 halted: now.halted,
                 rpc: format!("http://{}", node.rpc_addr()),
-                transactions: transactions(),
+                transactions: nonces.iter().sum(),
+                nonces,
+                refused: None,
             };
             say(serde_json::to_string(&report).unwrap());
-            if status.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = status.changed() => if changed.is_err() { return },
+                _ = &mut abandoned => return,
             }
         }
     });
@@ -139,7 +173,10 @@ pub struct Process {
 
 impl Process {
     pub fn start(settings: &Settings) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let program = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+        let mut words = settings.prefix.iter().chain([&program]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .args([
                 "node_process",
                 "--exact",
@@ -202,6 +239,30 @@ impl Process {
         let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         Duration::from_millis(ticks * 10)
     }
+}
+
+/// What the stores of killed nodes hold: the same blocks, and each of so many transactions once. One that was catching up
+/// when it was killed may have fewer blocks on disk than it had.
+pub fn assert_same_ledgers(settings: &[Settings], transactions: usize) {
+    let genesis = Genesis::load(&settings[0].folder.join("genesis.json")).unwrap();
+    let ledgers: Vec<_> = settings
+        .iter()
+        .map(|node| Ledger::open(&node.folder, &genesis).unwrap())
+        .collect();
+    let longest = ledgers.iter().max_by_key(|ledger| ledger.head().height()).unwrap();
+    let mut decided = 0;
+    for height in 0..=longest.head().height() {
+        let block = longest.head().snapshot().block_at(height).unwrap().unwrap();
+        for ledger in ledgers.iter().filter(|ledger| ledger.head().height() >= height) {
+            let theirs = ledger.head().snapshot().block_at(height).unwrap().unwrap();
+            assert_eq!(theirs.header, block.header, "block {height} differs");
+        }
+        decided += block.body.transactions.len();
+    }
+    assert_eq!(decided, transactions, "every transaction is in the ledger once");
+    let head = longest.head();
+    let (height, root) = (head.height(), head.snapshot().header().state_root());
+    println!("{height} blocks, {decided} transactions, state root {root}");
 }
 
 /// Waits until every process reports what is wanted.
