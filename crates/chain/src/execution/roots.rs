@@ -16,7 +16,7 @@ pub fn apply(
     bundle: BundleState,
 ) -> Result<(B256, StateChanges), StoreError> {
     let mut changes = StateChanges::default();
-    let mut state = TrieUpdate::open(parent.cloned(), B256::ZERO, parent_root)?;
+    let mut state = TrieUpdate::new(parent.cloned(), B256::ZERO, parent_root);
     for (address, account) in &bundle.state {
         let before = match parent {
             Some(parent) => parent.account(*address)?,
@@ -25,8 +25,8 @@ pub fn apply(
         let after = apply_account(parent, *address, before.as_ref(), account, &mut changes)?;
         match (&before, &after) {
             (before, after) if before == after => continue,
-            (_, Some(account)) => state.insert(address.as_slice(), &alloy::rlp::encode(account))?,
-            (_, None) => state.remove(address.as_slice())?,
+            (_, Some(account)) => state.insert(keccak256(address), alloy::rlp::encode(account)),
+            (_, None) => state.remove(keccak256(address)),
         }
         changes.accounts.push((*address, after));
     }
@@ -87,18 +87,13 @@ fn apply_storage(
     slots: impl Iterator<Item = (U256, U256)>,
     changes: &mut StateChanges,
 ) -> Result<(B256, NodeChanges), StoreError> {
-    let mut storage = TrieUpdate::open(parent.cloned(), owner, old_root)?;
-    // In the order of the trie, so that neighbouring paths are read once.
-    let mut slots: Vec<(B256, U256, U256)> = slots
-        .map(|(slot, value)| (keccak256(slot.to_be_bytes::<32>()), slot, value))
-        .collect();
-    slots.sort_unstable();
-    for (_, slot, value) in slots {
-        let key = slot.to_be_bytes::<32>();
+    let mut storage = TrieUpdate::new(parent.cloned(), owner, old_root);
+    for (slot, value) in slots {
+        let key = keccak256(slot.to_be_bytes::<32>());
         if value.is_zero() {
-            storage.remove(&key)?;
+            storage.remove(key);
         } else {
-            storage.insert(&key, &alloy::rlp::encode(value))?;
+            storage.insert(key, alloy::rlp::encode(value));
         }
         changes.storage.push((address, slot, value));
     }

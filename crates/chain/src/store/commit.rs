@@ -1,6 +1,6 @@
 //! Writing a block: everything that it brings, in one transaction, fsynced before it counts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use alloy::consensus::{BlockBody, Header, ReceiptEnvelope, TrieAccount, TxEnvelope, TxReceipt};
 use alloy::primitives::{Address, B256, Bytes, U256};
@@ -127,21 +127,16 @@ fn write_state(transaction: &WriteTransaction, changes: &StateChanges) -> Result
         codes.insert(&hash.0, code.as_ref())?;
     }
     let mut nodes = transaction.open_table(tables::NODES)?;
-    let mut writes = BTreeMap::new();
-    for (owner, changes) in &changes.nodes {
-        for hash in &changes.removed {
-            writes.insert(tables::node_key(&owner.0, &hash.0), None);
+    let mut tries: Vec<_> = changes.nodes.iter().collect();
+    tries.sort_unstable_by_key(|(owner, _)| *owner);
+    for (owner, changes) in tries {
+        for (path, node) in changes {
+            let key = tables::node_key(&owner.0, path);
+            match node {
+                Some(node) => drop(nodes.insert(key.as_slice(), node.as_slice())?),
+                None => drop(nodes.remove(key.as_slice())?),
+            }
         }
-        // A node that went and came again is there.
-        for (hash, node) in &changes.added {
-            writes.insert(tables::node_key(&owner.0, &hash.0), Some(node.as_slice()));
-        }
-    }
-    for (key, node) in writes {
-        match node {
-            Some(node) => nodes.insert(&key, node)?,
-            None => nodes.remove(&key)?,
-        };
     }
     Ok(())
 }

@@ -178,7 +178,7 @@ proptest! {
             let all = bundle(&State::new(), &state);
             let (root, changes) = roots::apply(Some(&parent), header.state_root, all).unwrap();
             prop_assert_eq!(root, oracle(&state));
-            let nodes: usize = changes.nodes.iter().map(|(_, nodes)| nodes.added.len()).sum();
+            let nodes: usize = changes.nodes.iter().map(|(_, nodes)| nodes.len()).sum();
             prop_assert_eq!(stored_nodes(&store), nodes as u64);
 
             // The plain tables say the same as the tries.

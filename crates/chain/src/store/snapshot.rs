@@ -8,6 +8,7 @@ use std::sync::Arc;
 use alloy::consensus::{BlockBody, Header, ReceiptEnvelope, TrieAccount, TxEnvelope};
 use alloy::primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use alloy::rlp::Decodable;
+use alloy_trie::Nibbles;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 use revm::bytecode::Bytecode;
 use revm::database_interface::DatabaseRef;
@@ -33,7 +34,7 @@ pub struct Snapshot {
     accounts: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
     storage: ReadOnlyTable<&'static [u8; 52], &'static [u8; 32]>,
     codes: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
-    nodes: ReadOnlyTable<&'static [u8; 64], &'static [u8]>,
+    nodes: ReadOnlyTable<&'static [u8], &'static [u8]>,
 }
 
 /// A block as it was committed, with the senders of its transactions.
@@ -213,9 +214,9 @@ impl Snapshot {
     }
 
     /// A trie node, RLP-encoded.
-    pub(super) fn node(&self, owner: B256, hash: B256) -> Result<Option<Vec<u8>>, StoreError> {
-        let key = tables::node_key(&owner.0, &hash.0);
-        Ok(self.nodes.get(&key)?.map(|node| node.value().to_vec()))
+    pub(super) fn node(&self, owner: B256, path: &Nibbles) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = tables::node_key(&owner.0, path);
+        Ok(self.nodes.get(key.as_slice())?.map(|node| node.value().to_vec()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The tables of the store, and what their keys and values are. Integers in composite keys are big-endian, so that byte
 //! order is number order.
 
+use alloy_trie::Nibbles;
 use redb::TableDefinition;
 
 /// Name → value: `schema` (u32 LE) and `genesis` (hash of block 0).
@@ -29,12 +30,12 @@ pub const ACCOUNTS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("ac
 pub const STORAGE: TableDefinition<&[u8; 52], &[u8; 32]> = TableDefinition::new("storage");
 /// Code hash → code.
 pub const CODES: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("codes");
-/// (owner, node hash) → RLP trie node. The owner is the hashed address of a storage trie, zero for the state trie.
-/// Tries are kept apart because equal nodes of two tries would else be deleted with the first of them.
-pub const NODES: TableDefinition<&[u8; 64], &[u8]> = TableDefinition::new("nodes");
+/// (owner, path) → RLP trie node. The owner is the hashed address of a storage trie, zero for the state trie; the path has
+/// a byte for each nibble.
+pub const NODES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("nodes");
 
 /// Version of everything above; another one can't be read.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Key of [`STORAGE`].
 pub fn storage_key(address: &[u8; 20], slot: &[u8; 32]) -> [u8; 52] {
@@ -45,10 +46,10 @@ pub fn storage_key(address: &[u8; 20], slot: &[u8; 32]) -> [u8; 52] {
 }
 
 /// Key of [`NODES`].
-pub fn node_key(owner: &[u8; 32], hash: &[u8; 32]) -> [u8; 64] {
-    let mut key = [0; 64];
-    key[..32].copy_from_slice(owner);
-    key[32..].copy_from_slice(hash);
+pub fn node_key(owner: &[u8; 32], path: &Nibbles) -> Vec<u8> {
+    let mut key = Vec::with_capacity(owner.len() + path.len());
+    key.extend_from_slice(owner);
+    key.extend(path.iter());
     key
 }
 
