@@ -23,8 +23,9 @@ fn every_part_gives_its_figure_on_a_small_scale() {
     let document = bench(&[
         "--only=finality,sustained,one-dead,validators,million,rejoin,idle,plot",
         "--seconds=2",
+        "--sustained-seconds=2",
         "--rate=5",
-        "--fastest=400",
+        "--fastest=1500",
         "--validators=1,4",
         "--agreements=2100",
         "--behind=60",

@@ -35,7 +35,7 @@ const FLUSH_EVERY: u64 = 128;
 
 impl App<'_> {
     /// Commits durably, then reads who decides the next height.
-    pub(super) async fn on_decided(&mut self, certificate: CommitCertificate<LedgerContext>) -> Result<(), Exit> {
+    pub(super) async fn on_decided(&mut self, mut certificate: CommitCertificate<LedgerContext>) -> Result<(), Exit> {
         let (height, id) = (certificate.height, certificate.value_id);
         if height.0 <= self.tip.height {
             return Ok(());
@@ -49,6 +49,8 @@ impl App<'_> {
                 "block {id} was decided at height {height}, but this node does not have it any more"
             ))
         })?;
+        // A quorum proves the decision; what more there is would only be kept and sent.
+        certificate.commit_signatures.truncate(self.set.quorum());
         let encoded = certificate::encode(&certificate);
         // Others have it, and this node has signed nothing on it; what it signs later is preceded by a flush.
         let durability = if self.synced == Some(height) && !height.0.is_multiple_of(FLUSH_EVERY) {

@@ -144,12 +144,7 @@ impl Store {
         let io = |error: std::io::Error| open_error(&path, error.into(), None);
         std::fs::create_dir_all(data_dir).map_err(io)?;
         let mut builder = Database::builder();
-        builder.set_cache_size(
-            std::env::var("XCACHE")
-                .ok()
-                .and_then(|v| v.parse::<usize>().ok())
-                .map_or(CACHE_BYTES, |mb| mb << 20),
-        );
+        builder.set_cache_size(CACHE_BYTES);
         let database = builder.create(&path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path: path.clone() },
             // What redb says about a file that is no redb file.

@@ -14,7 +14,7 @@ pub enum Bench {
     #[command(after_help = "Example: hanse bench federation --runs 20 --csv steps.csv -o json")]
     Federation(federation::Arguments),
     /// The embedded ledger: finality, sustained load, faults, growth, and anvil beside it.
-    #[command(after_help = "Example: hanse bench ledger --only finality,sustained --seconds 20 -o json")]
+    #[command(after_help = "Example: hanse bench ledger --only finality,sustained --sustained-seconds 20 -o json")]
     Ledger(ledger::Arguments),
     /// One validator's node, for `hanse bench ledger`.
     #[command(hide = true)]

@@ -1,6 +1,6 @@
 //! The tree that a block's changes make of the stored one. Nothing is hashed here.
 
-use alloy::rlp::Decodable;
+use alloy_rlp::Decodable;
 use alloy_trie::Nibbles;
 use alloy_trie::nodes::{RlpNode, TrieNode};
 

@@ -25,10 +25,10 @@ struct Seal {
 impl Seal {
     fn encode(&mut self, node: Node, path: &Nibbles) -> Vec<u8> {
         match node {
-            Node::Leaf { key, value } => alloy::rlp::encode(LeafNode::new(key, value)),
+            Node::Leaf { key, value } => alloy_rlp::encode(LeafNode::new(key, value)),
             Node::Extension { key, child } => {
                 let child = self.child(child, path.join(&key));
-                alloy::rlp::encode(ExtensionNode::new(key, child))
+                alloy_rlp::encode(ExtensionNode::new(key, child))
             }
             Node::Branch(children) => {
                 let mut branch = BranchNode::new(Vec::with_capacity(children.len()), TrieMask::default());
@@ -39,7 +39,7 @@ impl Seal {
                     branch.stack.push(self.child(child, at));
                     branch.state_mask.set_bit(nibble);
                 }
-                alloy::rlp::encode(branch)
+                alloy_rlp::encode(branch)
             }
         }
     }

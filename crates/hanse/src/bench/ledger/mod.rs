@@ -33,9 +33,12 @@ pub struct Arguments {
     /// Measure these parts only.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// How long load is offered in each part.
-    #[arg(long, default_value_t = 60)]
+    /// How long load is offered wherever latency is measured; half as long for each point of the plot.
+    #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// How long the sustained load is offered.
+    #[arg(long, default_value_t = 60)]
+    sustained_seconds: u64,
     /// Transactions per second wherever latency is measured.
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
@@ -52,7 +55,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 10_000)]
     behind: u64,
     /// Heartbeats to watch in the idle consortium.
-    #[arg(long, default_value_t = 720)]
+    #[arg(long, default_value_t = 360)]
     heartbeats: u64,
     /// Offered loads of the plot, transactions per second, ascending.
     #[arg(long, value_delimiter = ',', default_values_t = [10.0, 50.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1000.0, 1300.0])]
@@ -97,8 +100,11 @@ enum Part {
 
 impl Arguments {
     fn check(&self) -> anyhow::Result<()> {
-        if self.seconds == 0 || self.rate <= 0.0 || self.fastest == 0 || self.behind == 0 || self.heartbeats == 0 {
-            bail!("--seconds, --rate, --fastest, --behind and --heartbeats must be more than 0");
+        if self.seconds == 0 || self.sustained_seconds == 0 {
+            bail!("--seconds and --sustained-seconds must be more than 0");
+        }
+        if self.rate <= 0.0 || self.fastest == 0 || self.behind == 0 || self.heartbeats == 0 {
+            bail!("--rate, --fastest, --behind and --heartbeats must be more than 0");
         }
         if self.agreements == 0 {
             bail!("--agreements 0 is no store to measure");
@@ -159,7 +165,8 @@ async fn measure(arguments: &Arguments, progress: &Progress) -> anyhow::Result<(
         }
         if arguments.wants(Part::Sustained) {
             say("sustained load");
-            let sustained = sustained::measure(&consortium, &network, seconds, arguments.fastest).await?;
+            let sustained =
+                sustained::measure(&consortium, &network, arguments.sustained_seconds, arguments.fastest).await?;
             document.sustained_tps = Some(report::rounded(sustained.tps));
             document.count_lost(sustained.lost);
         }
@@ -226,7 +233,7 @@ async fn loads(arguments: &Arguments, progress: &Progress) -> anyhow::Result<Vec
         progress.say(&format!("{offered} transactions a second"));
         let consortium = Consortium::create(4, LAN)?;
         let network = consortium.start().await?;
-        let seconds = arguments.seconds.div_ceil(6);
+        let seconds = arguments.seconds.div_ceil(2);
         let measured = latency::measure(offer(&consortium, &network, offered, seconds)).await?;
         network.stop().await?;
         let quantiles = measured.quantiles()?;
