@@ -7,6 +7,8 @@
 
 mod edit;
 mod seal;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
