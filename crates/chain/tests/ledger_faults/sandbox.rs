@@ -65,7 +65,7 @@ impl NetworkNamespace {
         let deadline = Instant::now() + Duration::from_secs(20);
         while of(&holder.id().to_string()) == of("self") {
             assert!(Instant::now() < deadline, "no network namespace was made");
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::yield_now();
         }
         let namespace = Self { holder };
         namespace.run(&["ip", "link", "set", "lo", "up"]);

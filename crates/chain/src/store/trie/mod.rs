@@ -150,7 +150,7 @@ impl TrieUpdate {
         if self.changes.is_empty() {
             return Ok((self.root, NodeChanges::new()));
         }
-        self.changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        self.changes.sort_unstable_by_key(|(key, _)| *key);
         let mut edit = Edit::new(&self.source);
         let before = match self.root {
             EMPTY_ROOT_HASH => None,
