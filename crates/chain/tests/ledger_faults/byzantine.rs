@@ -1,5 +1,6 @@
 //! Validators that lie: one that signs two things for one height, one whose blocks claim a wrong state root.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use alloy::consensus::{Block, Header, TxEnvelope};
@@ -13,7 +14,17 @@ use tokio::sync::{mpsc, watch};
 use crate::league::{League, QUICK, seeded};
 use crate::processes::Process;
 use crate::sandbox;
+use crate::support::key;
 use crate::switch::Switch;
+
+/// Whether a node has recorded something of this kind about a member.
+fn has_recorded(folder: &Path, kinds: &[&str], member: u8) -> bool {
+    let Ok(text) = std::fs::read_to_string(folder.join("consensus/evidence.json")) else {
+        return false;
+    };
+    let account = format!("{:?}", key(member).address()).to_lowercase();
+    text.to_lowercase().contains(&account) && kinds.iter().any(|kind| text.contains(kind))
+}
 
 /// The ledger of a validator that claims another state root than its blocks make.
 struct Liar(Arc<Ledger>);
@@ -62,7 +73,7 @@ impl Application for Liar {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocks_with_a_wrong_state_root_are_refused_and_the_others_go_on() {
+async fn blocks_with_a_wrong_state_root_are_refused_and_recorded_and_the_others_go_on() {
     let mut league = League::on_loopback(4);
     (0..3).for_each(|member| league.start(member));
     let own = league.settings[3].config();
@@ -88,6 +99,12 @@ async fn blocks_with_a_wrong_state_root_are_refused_and_the_others_go_on() {
         league.reach(&honest, height + 2, "blocks in spite of the liar").await;
     }
     league.all_decided().await;
+    // One of them refused its proposal, said why, and kept that.
+    let recorded = honest.iter().any(|node| {
+        let text = std::fs::read_to_string(league.folder(*node).join("consensus/evidence.json"));
+        has_recorded(league.folder(*node), &["invalid-block"], 3) && text.unwrap().contains("state root")
+    });
+    assert!(recorded, "nobody recorded what the liar proposed");
     liar.shutdown().await;
     drop(ledger);
     println!("TALLY wrong_state_roots=1");
@@ -96,9 +113,9 @@ async fn blocks_with_a_wrong_state_root_are_refused_and_the_others_go_on() {
 }
 
 #[test]
-fn a_validator_that_signs_two_things_is_stopped_and_the_others_go_on() {
+fn a_validator_that_signs_two_things_is_recorded_and_stopped_and_the_others_go_on() {
     sandbox::run(
-        "byzantine::a_validator_that_signs_two_things_is_stopped_and_the_others_go_on",
+        "byzantine::a_validator_that_signs_two_things_is_recorded_and_stopped_and_the_others_go_on",
         async || {
             let (seed, _) = seeded();
             // The third member's key is in use at a fifth place, and the two nodes can't see each other.
@@ -133,6 +150,10 @@ fn a_validator_that_signs_two_things_is_stopped_and_the_others_go_on() {
             }
             let reason = halted(&league).unwrap();
             assert!(reason.contains("another node runs with the same key"), "{reason}");
+            let recorded = honest
+                .iter()
+                .any(|node| has_recorded(league.folder(*node), &["double-vote", "double-proposal"], 2));
+            assert!(recorded, "nobody recorded what was signed twice");
             println!("TALLY equivocations=1");
             // The fault is over: one node with the key, which is told to go on.
             twin.kill().await;
