@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 /// Invitations and requests.
 pub const DESK: &str = "consortium.json";
-/// The generation of the validator key that a rotation under way will bring.
+/// The rotation of the validator key whose outcome nobody has been told yet.
 pub const ROTATION: &str = "rotation.json";
 
 /// What was written, if anything was.

@@ -23,6 +23,7 @@ use super::desk::{Desk, LASTS, Maker, Rate, Waiting};
 use super::invite::Invite;
 use super::pages::{ChangePage, ConsortiumPage, MemberLine, ProposalPage, RequestLine, RequestPage};
 use super::request::AdmissionRequest;
+use super::rotation::Rotation;
 use super::{kept, plan, token};
 use crate::config::Admission;
 use crate::keys::DomainKeys;
@@ -123,7 +124,8 @@ impl Consortium {
     ) -> anyhow::Result<Self> {
         let desk = kept::read(&settings.data_dir.join(kept::DESK))?.unwrap_or_default();
         if let Some(node) = &node {
-            let offered_key = kept::read(&settings.data_dir.join(kept::ROTATION))?;
+            let rotation: Option<Rotation> = kept::read(&settings.data_dir.join(kept::ROTATION))?;
+            let offered_key = rotation.map(|rotation| rotation.generation);
             node.wishes.send_modify(|wishes| wishes.offered_key = offered_key);
         }
         Ok(Self {
@@ -174,7 +176,7 @@ impl Consortium {
             self.keep_desk()?;
         }
         self.let_guests_in(&proposals);
-        self.end_rotation(&members)?;
+        self.end_offer(&members);
         if accounts.contains(&self.ledger.account()) {
             lock(&self.asked).take();
             return self.vote_by_itself(&proposals).await;
@@ -257,19 +259,23 @@ impl Consortium {
 
     /// Sends a command that may change the membership, again if its block has another change already.
     pub(super) async fn change(&self, change: Change) -> Result<Receipt, Problem> {
+        self.change_once(&IntentKey::random(), change).await.map_err(of_ledger)
+    }
+
+    /// The same, with a key under which it takes effect once however often it is asked for.
+    pub(super) async fn change_once(&self, key: &IntentKey, change: Change) -> Result<Receipt, LedgerError> {
         let deadline = Instant::now() + BLOCK_WITHIN;
         loop {
-            match self.send(&change).await {
+            match self.send(key.clone(), &change).await {
                 Err(LedgerError::Refused(Refusal::ChangeInThisBlock)) if Instant::now() < deadline => {
                     sleep(Duration::from_millis(250)).await;
                 }
-                result => return result.map_err(of_ledger),
+                result => return result,
             }
         }
     }
 
-    async fn send(&self, change: &Change) -> Result<Receipt, LedgerError> {
-        let key = IntentKey::random();
+    async fn send(&self, key: IntentKey, change: &Change) -> Result<Receipt, LedgerError> {
         match change {
             Change::Propose(candidate) => self.ledger.propose_admission(key, (**candidate).clone()).await,
             Change::Approve(id) => self.ledger.approve(key, *id).await,
