@@ -9,6 +9,7 @@ use alloy::primitives::B256;
 use hanse_metrics::Registry;
 use tokio::sync::watch;
 
+use crate::application::Application;
 use crate::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus, EvidenceBook, Wishes};
 use crate::genesis::Genesis;
 use crate::keyring::KeyRing;
@@ -16,10 +17,17 @@ use crate::ledger::{Ledger, StateCheck};
 use crate::metrics::NodeReading;
 use crate::readiness::{self, Unready};
 use crate::rpc::{self, NodeInfo, RpcHandle, RpcStartError};
+use crate::snapshot::SnapshotServer;
 use crate::store::{OpenError, StoreError};
 
 /// Folder of the consensus write-ahead log within the data folder.
 pub(crate) const CONSENSUS_FOLDER: &str = "consensus";
+
+/// Blocks whose transactions every node keeps, at least: others catch up from them.
+pub const LEAST_HISTORY: u64 = 1024;
+
+/// Between two rounds of forgetting, each of a few blocks: faster than blocks are made on purpose, slow enough not to be noticed.
+const PRUNE_EVERY: Duration = Duration::from_millis(200);
 
 /// How long requests that run when the node stops may take.
 const RPC_DEADLINE: Duration = Duration::from_secs(2);
@@ -79,6 +87,7 @@ pub struct Node {
     rpc: RpcHandle,
     data_dir: PathBuf,
     wishes: watch::Sender<Wishes>,
+    snapshots: Arc<SnapshotServer>,
 }
 
 impl Node {
@@ -108,6 +117,7 @@ impl Node {
         let consensus = Consensus::start(consensus, ledger.clone()).await?;
         match rpc::serve(ledger.clone(), config.rpc_listen, node_info(consensus.status())).await {
             Ok(rpc) => Ok(Self {
+                snapshots: serve_snapshots(&ledger),
                 ledger,
                 consensus,
                 rpc,
@@ -129,6 +139,11 @@ impl Node {
     /// The ledger.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// What newcomers fetch to join without replaying history.
+    pub fn snapshots(&self) -> &Arc<SnapshotServer> {
+        &self.snapshots
     }
 
     /// How the node stands. Cheap.
@@ -172,6 +187,31 @@ impl Node {
         hanse_metrics::register(registry, reading);
     }
 
+    /// Keeps the transactions of the newest `blocks` blocks ([`LEAST_HISTORY`] at least), and forgets older ones while the node
+    /// runs, but never those from `needed` on: the height of the first block that somebody here has yet to read.
+    pub fn keep_newest(&self, blocks: u64, needed: impl Fn() -> u64 + Send + 'static) {
+        let ledger = Arc::downgrade(&self.ledger);
+        let snapshots = self.snapshots.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(PRUNE_EVERY).await;
+                let Some(ledger) = ledger.upgrade() else { return };
+                let (height, floor) = (ledger.head().height(), ledger.earliest());
+                let to = height.saturating_sub(blocks.max(LEAST_HISTORY)).min(needed());
+                // Who fetches a state goes on with the blocks after it.
+                let to = snapshots.oldest().map_or(to, |oldest| to.min(oldest));
+                if to <= floor {
+                    continue;
+                }
+                let pruned = tokio::task::spawn_blocking(move || ledger.prune(to)).await;
+                if let Ok(Err(error)) = pruned {
+                    tracing::error!(%error, "old transactions could not be forgotten; going on with all of them");
+                    return;
+                }
+            }
+        });
+    }
+
     /// What the operator may change while the node runs: who may catch up from it, and which key comes next.
     pub fn wishes(&self) -> watch::Sender<Wishes> {
         self.wishes.clone()
@@ -179,6 +219,7 @@ impl Node {
 
     /// Stops taking requests, then consensus, then the rest. When it returns, ports and store are free.
     pub async fn shutdown(self) {
+        self.snapshots.close();
         self.rpc.shutdown(RPC_DEADLINE).await;
         self.consensus.shutdown().await;
         let deadline = Instant::now() + RELEASE_DEADLINE;
@@ -190,6 +231,20 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// States that nobody fetches any more are let go by the clock.
+fn serve_snapshots(ledger: &Arc<Ledger>) -> Arc<SnapshotServer> {
+    let snapshots = Arc::new(SnapshotServer::new(ledger));
+    let watched = Arc::downgrade(&snapshots);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let Some(snapshots) = watched.upgrade() else { return };
+            snapshots.let_go();
+        }
+    });
+    snapshots
 }
 
 fn node_info(status: watch::Receiver<ConsensusStatus>) -> NodeInfo {

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use alloy::primitives::Address;
 use anyhow::{Context, anyhow};
 use hanse_chain::consensus::ConsensusStatus;
 use hanse_chain::genesis::{Genesis, MemberInfo};
-use hanse_chain::node::{Node, NodeConfig};
+use hanse_chain::node::{LEAST_HISTORY, Node, NodeConfig};
+use hanse_chain::snapshot;
 use hanse_cluster::Cluster;
 use hanse_devcluster::{DevCluster, DevClusterConfig, Image, Images};
 use hanse_ledger::{ChainIdentity, Ledger};
@@ -101,6 +103,14 @@ impl Agent {
             None => real_cluster(&config.cluster).await?,
         };
         let contracts = connect_ledger(config, node.as_ref(), &keys).await?;
+        if let (Some(node), Some(blocks)) = (&node, config.ledger.history) {
+            anyhow::ensure!(
+                blocks >= LEAST_HISTORY,
+                "ledger.history is {blocks}, but the newest {LEAST_HISTORY} blocks are always kept, for others to catch up from"
+            );
+            let done = contracts.events_done();
+            node.keep_newest(blocks, move || done.load(Ordering::Relaxed));
+        }
         let consortium = open_consortium(config, contracts.clone(), &keys, node.as_ref())?;
         let ledger = Federation::new(contracts, keys.ledger.clone());
         let store = Store::open(&config.data_dir.join("orchestrator.redb"))?;
@@ -200,6 +210,7 @@ fn open_consortium(
             wishes: node.wishes(),
             status: node.watch_status(),
             rpc: format!("http://{}", node.rpc_addr()).parse()?,
+            snapshots: node.snapshots().clone(),
         }),
         _ => None,
     };
@@ -226,6 +237,13 @@ fn open_consortium(
 
 async fn start_node(config: &Config, embedded: &EmbeddedLedger, keys: &DomainKeys) -> anyhow::Result<Node> {
     let genesis = load_genesis(&embedded.genesis)?;
+    let snapshot = snapshot::Settings {
+        data_dir: config.data_dir.join("ledger"),
+        genesis: genesis.clone(),
+        least_blocks: config.ledger.snapshot.least_blocks,
+        most_bytes: config.ledger.snapshot.most_mebibytes.saturating_mul(1 << 20),
+    };
+    consortium::fetch_snapshot(config, snapshot).await?;
     let node = Node::start(NodeConfig {
         data_dir: config.data_dir.join("ledger"),
         genesis,

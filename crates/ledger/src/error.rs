@@ -171,6 +171,18 @@ pub enum LedgerError {
         /// The block that was read.
         block: u64,
     },
+    /// The node has not kept all events behind the position given. Whoever has seen them lacks nothing; whoever was away for
+    /// so long has missed those in between.
+    #[error(
+        "the ledger node has no events from block {from} to the block before {first} any more; if this agent was away for so \
+         long, what it was told in them is lost to it: look at the agreements it is a party of"
+    )]
+    HistoryPruned {
+        /// First block whose events are not there.
+        from: u64,
+        /// First block whose events are there.
+        first: u64,
+    },
     /// The configuration cannot work.
     #[error("ledger configuration: {0}")]
     Config(String),

@@ -27,6 +27,9 @@ use crate::watcher::{Heads, Seen, Waiting};
 /// Blocks in the first range asked for, and in the largest.
 const SPAN: (u64, u64) = (512, 4096);
 
+/// What nodes answer for blocks that they do not have any more (Geth's code).
+const PRUNED: i64 = 4444;
+
 /// Ends of ranges remembered, to find where a replacement began.
 const TRAIL: usize = 128;
 
@@ -34,9 +37,11 @@ impl Ledger {
     /// All events of both contracts behind `from`, in order, first those of the past and then, as they become final,
     /// the new ones. Remember [`LedgerEvent::cursor`] with the effects of an event and resume from it.
     ///
-    /// The only error item is `Reorganised`: the chain replaced blocks that counted as final, also if that happened while
+    /// Two error items can come, and the stream goes on after them. `Reorganised`: the chain replaced blocks that counted as final, also if that happened while
     /// nobody listened and `from` has a hash. The commands in them are sent again, and the stream goes on with the block
-    /// that the error names, so go back to [`Cursor::before_block`] of it. The stream ends when the client is shut down.
+    /// that the error names, so go back to [`Cursor::before_block`] of it. `HistoryPruned`: the node has not kept the
+    /// events behind `from` any more; the next event is the first that it has. From [`Cursor::START`] on, before which nothing was
+    /// promised, the stream begins there without such an item. It ends when the client is shut down.
     pub fn events(&self, from: Cursor) -> impl Stream<Item = Result<LedgerEvent, LedgerError>> + Send + Unpin + use<> {
         let heads = self.heads();
         let reader = Reader {
@@ -103,6 +108,11 @@ enum Failure {
         from: u64,
         was: B256,
     },
+    /// The endpoint has no events before `first` any more.
+    Pruned {
+        from: u64,
+        first: u64,
+    },
 }
 
 impl From<RequestError> for Failure {
@@ -147,6 +157,7 @@ impl Reader {
                     }
                     return Some(Err(LedgerError::Reorganised { from, was }));
                 }
+                Err(Failure::Pruned { from, first }) => return Some(Err(LedgerError::HistoryPruned { from, first })),
             }
         }
     }
@@ -167,14 +178,12 @@ impl Reader {
             return Err(Failure::Wait);
         }
         let last = settled.min(first.saturating_add(self.span - 1));
-        let end = if last == head.number {
-            head
-        } else {
-            // It lags behind what it said: wait for it.
-            endpoint.block(last).await?.ok_or(Failure::Wait)?
+        let (end, logs) = match self.range(&endpoint, head, first, last).await {
+            Err(Failure::Request(RequestError::Answer { code: PRUNED, .. })) => {
+                return self.skip_pruned(&endpoint, first, settled).await;
+            }
+            range => range?,
         };
-        self.check_trail(&endpoint, end).await?;
-        let logs = self.logs(&endpoint, first, last).await?;
         let full = last - first + 1 == self.span;
         for log in logs {
             self.take(&endpoint, log).await?;
@@ -189,6 +198,48 @@ impl Reader {
             self.span = (self.span * 2).min(SPAN.1);
         }
         Ok(())
+    }
+
+    /// The last block of a range and the logs in it, if it follows what was read before.
+    async fn range(
+        &mut self,
+        endpoint: &Endpoint,
+        head: Head,
+        first: u64,
+        last: u64,
+    ) -> Result<(Head, Vec<Log>), Failure> {
+        let end = if last == head.number {
+            head
+        } else {
+            // It lags behind what it said: wait for it.
+            endpoint.block(last).await?.ok_or(Failure::Wait)?
+        };
+        self.check_trail(endpoint, end).await?;
+        Ok((end, self.logs(endpoint, first, last).await?))
+    }
+
+    /// Goes on with the first block whose logs the endpoint still has.
+    async fn skip_pruned(&mut self, endpoint: &Endpoint, from: u64, settled: u64) -> Result<(), Failure> {
+        let (mut pruned, mut kept) = (from, settled);
+        while kept - pruned > 1 {
+            let middle = pruned + (kept - pruned) / 2;
+            match self.logs(endpoint, middle, middle).await {
+                Ok(_) => kept = middle,
+                Err(Failure::Request(RequestError::Answer { code: PRUNED, .. })) => pruned = middle,
+                Err(failure) => return Err(failure),
+            }
+        }
+        let anew = self.next == Cursor::START;
+        self.next = Cursor::before_block(kept);
+        self.trail.clear();
+        if anew {
+            tracing::info!(
+                first = kept,
+                "the ledger node has no older events; starting with those of this block"
+            );
+            return Ok(());
+        }
+        Err(Failure::Pruned { from, first: kept })
     }
 
     /// The last block read must still be there.

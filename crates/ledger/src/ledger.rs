@@ -142,6 +142,12 @@ impl Ledger {
         self.inner.rpc.status().subscribe()
     }
 
+    /// Height up to which all events were dealt with by whoever reads the event stream; 0 before it has begun.
+    #[must_use]
+    pub fn events_done(&self) -> Arc<std::sync::atomic::AtomicU64> {
+        self.heads().read_up_to()
+    }
+
     pub(crate) fn rpc(&self) -> &Arc<Rpc> {
         &self.inner.rpc
     }

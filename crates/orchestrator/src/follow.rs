@@ -41,6 +41,8 @@ impl Shared {
             match event {
                 Ok(event) => self.take_in(event).await?,
                 Err(LedgerError::Reorganised { from, .. }) => self.go_back_to(from).await?,
+                // Starting again would not bring back what the node has not kept.
+                Err(error @ LedgerError::HistoryPruned { .. }) => tracing::error!(%error, "events are missing"),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -105,6 +105,9 @@ impl Application for Ledger {
     fn decided(&self, height: u64) -> Result<Option<Decided>, Halt> {
         let read = || -> Result<Option<Decided>, StoreError> {
             let snapshot = self.head().snapshot.clone();
+            if height < snapshot.floor() {
+                return Ok(None);
+            }
             let Some(certificate) = snapshot.certificate_at(height)? else {
                 return Ok(None);
             };
@@ -120,7 +123,7 @@ impl Application for Ledger {
     }
 
     fn earliest(&self) -> u64 {
-        1
+        self.head().snapshot.floor().max(1)
     }
 
     fn waiting(&self) -> watch::Receiver<usize> {

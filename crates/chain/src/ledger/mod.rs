@@ -36,6 +36,9 @@ use cache::ExecutedCache;
 /// one. Readers that just learnt of a block find its state even if others have been committed since.
 pub const RECENT_STATES: usize = 16;
 
+/// Blocks whose transactions go in one transaction of the store.
+const PRUNED_AT_ONCE: usize = 32;
+
 /// Committed blocks that a subscriber may be behind before it is dropped.
 const SUBSCRIBER_LAG: usize = 64;
 
@@ -186,6 +189,16 @@ impl Ledger {
     /// What is the same for all blocks.
     pub fn chain_rules(&self) -> ChainRules {
         self.rules
+    }
+
+    /// Forgets the transactions of some blocks below `to`, oldest first, and returns the lowest height that has them now. Call it
+    /// until that is `to`; each call keeps blocks from being committed for a moment only.
+    ///
+    /// # Errors
+    /// The store's. Nothing is lost then that was to be kept.
+    pub fn prune(&self, to: u64) -> Result<u64, StoreError> {
+        let _one_writer = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.prune(to, PRUNED_AT_ONCE)
     }
 
     /// The newest block.

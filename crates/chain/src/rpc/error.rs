@@ -75,8 +75,10 @@ impl From<RpcError> for ErrorObjectOwned {
         let code = match &error {
             RpcError::Reverted(data) => return Self::owned(3, error.to_string(), Some(data)),
             RpcError::Failed(_) | RpcError::NoState { .. } => -32000,
-            RpcError::Rejected(Rejection::Store(_)) | RpcError::Store(_) => -32603,
             RpcError::Rejected(Rejection::Malformed(_)) | RpcError::InvalidParams(_) => -32602,
+            // As Geth answers for blocks that it does not have any more.
+            RpcError::Store(StoreError::Pruned { .. }) => 4444,
+            RpcError::Rejected(Rejection::Store(_)) | RpcError::Store(_) => -32603,
             RpcError::Rejected(_) => -32000,
             RpcError::NotFound(_) => -32001,
             RpcError::Limit(_) => -32005,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use alloy::consensus::{BlockBody, Header, ReceiptEnvelope, TrieAccount, TxEnvelope, TxReceipt};
 use alloy::primitives::{Address, B256, Bytes, U256};
-use redb::WriteTransaction;
+use redb::{Table, WriteTransaction};
 
 use super::error::StoreError;
 use super::tables;
@@ -62,7 +62,12 @@ pub(super) fn write_block(transaction: &WriteTransaction, block: &BlockWrite<'_>
     write_state(transaction, block.changes)
 }
 
-fn write_transactions(transaction: &WriteTransaction, height: u64, block: &BlockWrite<'_>) -> Result<(), StoreError> {
+/// Writes the transactions of a block that has any, with what is found by them.
+pub(super) fn write_transactions(
+    transaction: &WriteTransaction,
+    height: u64,
+    block: &BlockWrite<'_>,
+) -> Result<(), StoreError> {
     transaction
         .open_table(tables::BODIES)?
         .insert(height, alloy::rlp::encode(block.body).as_slice())?;
@@ -88,8 +93,16 @@ fn write_transactions(transaction: &WriteTransaction, height: u64, block: &Block
         positions.insert(&hash.0, (height, index))?;
     }
     let mut logs = transaction.open_table(tables::LOGS)?;
+    for key in &log_keys(height, block.receipts) {
+        logs.insert(key, ())?;
+    }
+    Ok(())
+}
+
+/// Under which keys the index has the logs of a block.
+pub(super) fn log_keys(height: u64, receipts: &[ReceiptEnvelope]) -> BTreeSet<[u8; 41]> {
     let mut keys = BTreeSet::new();
-    for log in block.receipts.iter().flat_map(TxReceipt::logs) {
+    for log in receipts.iter().flat_map(TxReceipt::logs) {
         keys.insert(tables::log_key(0, &log.address.into_word().0, height));
         keys.extend(
             (1..)
@@ -97,10 +110,7 @@ fn write_transactions(transaction: &WriteTransaction, height: u64, block: &Block
                 .map(|(position, topic)| tables::log_key(position, &topic.0, height)),
         );
     }
-    for key in &keys {
-        logs.insert(key, ())?;
-    }
-    Ok(())
+    keys
 }
 
 fn write_state(transaction: &WriteTransaction, changes: &StateChanges) -> Result<(), StoreError> {
@@ -130,12 +140,22 @@ fn write_state(transaction: &WriteTransaction, changes: &StateChanges) -> Result
     let mut tries: Vec<_> = changes.nodes.iter().collect();
     tries.sort_unstable_by_key(|(owner, _)| *owner);
     for (owner, changes) in tries {
-        for (path, node) in changes {
-            let key = tables::node_key(&owner.0, path);
-            match node {
-                Some(node) => drop(nodes.insert(key.as_slice(), node.as_slice())?),
-                None => drop(nodes.remove(key.as_slice())?),
-            }
+        write_nodes(&mut nodes, *owner, changes)?;
+    }
+    Ok(())
+}
+
+/// Writes what changed in the trie of this owner.
+pub(super) fn write_nodes(
+    nodes: &mut Table<'_, &'static [u8], &'static [u8]>,
+    owner: B256,
+    changes: &NodeChanges,
+) -> Result<(), StoreError> {
+    for (path, node) in changes {
+        let key = tables::node_key(&owner.0, path);
+        match node {
+            Some(node) => drop(nodes.insert(key.as_slice(), node.as_slice())?),
+            None => drop(nodes.remove(key.as_slice())?),
         }
     }
     Ok(())

@@ -14,6 +14,17 @@ pub enum StoreError {
     /// What was read is not what was written.
     #[error("the ledger's store is damaged: {0}")]
     Damaged(String),
+    /// The transactions of that block were pruned, or never fetched. The store is all right.
+    #[error(
+        "pruned history unavailable: this node has the transactions of blocks from {floor} on, not of block {height}; ask a \
+         node that keeps all of them"
+    )]
+    Pruned {
+        /// The block asked for.
+        height: u64,
+        /// The lowest height whose transactions are there.
+        floor: u64,
+    },
 }
 
 impl StoreError {

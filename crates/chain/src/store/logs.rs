@@ -113,8 +113,15 @@ impl LogQuery {
             && (0..4).all(|position| any_or(&self.topics[position], log.topics().get(position)))
     }
 
-    /// All matching logs, oldest first.
+    /// All matching logs, oldest first. Refused if the range begins with a block whose logs are not here any more.
     pub fn run(&self, snapshot: &Snapshot) -> Result<Vec<FoundLog>, LogQueryError> {
+        if self.from < snapshot.floor() {
+            return Err(StoreError::Pruned {
+                height: self.from,
+                floor: snapshot.floor(),
+            }
+            .into());
+        }
         let criteria = self.criteria();
         let to = self.to.min(snapshot.height());
         let mut work = 0;

@@ -7,6 +7,13 @@
 mod codes;
 mod commit;
 mod error;
+mod export;
+mod history;
+#[cfg(test)]
+mod history_tests;
+mod install;
+#[cfg(test)]
+mod install_tests;
 mod logs;
 #[cfg(test)]
 mod oracle_tests;
@@ -14,6 +21,7 @@ mod proof;
 #[cfg(test)]
 mod proof_tests;
 mod snapshot;
+mod staging;
 mod tables;
 mod trie;
 
@@ -27,9 +35,12 @@ use redb::{Database, DatabaseError, ReadableDatabase};
 
 pub use commit::{BlockWrite, StateChanges};
 pub use error::StoreError;
+pub use export::{ChunkStart, Rows};
+pub use install::{InstallError, Newest};
 pub use logs::{BlockPlace, FoundLog, LogQuery, LogQueryError, MAX_LOGS, logs_of};
 pub use proof::AccountProof;
 pub use snapshot::{Snapshot, StoredBlock};
+pub use staging::Staging;
 pub use trie::{NodeChanges, TrieUpdate};
 
 use crate::application::Durability;
@@ -40,6 +51,12 @@ const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Name of the store's file in the data folder.
 pub const FILE_NAME: &str = "ledger.redb";
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
 
 /// Why a ledger can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -143,9 +160,7 @@ impl Store {
     fn open_file(data_dir: &Path, path: PathBuf, genesis: &BlockWrite<'_>) -> Result<Self, OpenError> {
         let io = |error: std::io::Error| open_error(&path, error.into(), None);
         std::fs::create_dir_all(data_dir).map_err(io)?;
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE_BYTES);
-        let database = builder.create(&path).map_err(|error| match error {
+        let mut database = builder().create(&path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path: path.clone() },
             // What redb says about a file that is no redb file.
             DatabaseError::Storage(redb::StorageError::Io(error))
@@ -156,6 +171,7 @@ impl Store {
             }
             other => open_error(&path, redb::Error::from(other).into(), None),
         })?;
+        history::compact(&mut database, history::WORTH_COMPACTING).map_err(|error| open_error(&path, error, None))?;
         let store = Self {
             database,
             path,
@@ -242,7 +258,7 @@ impl Store {
     /// The newest block that is whole, for the operator.
     fn last_good(&self) -> Result<Option<u64>, StoreError> {
         let tip = self.snapshot()?;
-        Ok((0..=tip.height())
+        Ok((tip.floor()..=tip.height())
             .rev()
             .find(|height| check_block(&tip, *height).is_ok()))
     }
@@ -313,6 +329,11 @@ fn open_error(path: &Path, error: StoreError, last_good: Option<u64>) -> OpenErr
         StoreError::Damaged(reason) => OpenError::Damaged {
             path,
             reason,
+            last_good,
+        },
+        pruned @ StoreError::Pruned { .. } => OpenError::Damaged {
+            path,
+            reason: pruned.to_string(),
             last_good,
         },
     }

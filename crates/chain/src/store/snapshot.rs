@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use alloy::consensus::constants::{EMPTY_RECEIPTS, EMPTY_TRANSACTIONS};
 use alloy::consensus::{BlockBody, Header, ReceiptEnvelope, TrieAccount, TxEnvelope};
 use alloy::primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use alloy::rlp::Decodable;
@@ -16,12 +17,13 @@ use revm::state::AccountInfo;
 
 use super::codes::CodeCache;
 use super::error::StoreError;
-use super::tables;
+use super::{history, tables};
 
 /// A read-only view of the store at one height.
 pub struct Snapshot {
     header: Header,
     hash: B256,
+    floor: u64,
     codes_cache: Arc<CodeCache>,
     headers: ReadOnlyTable<u64, &'static [u8]>,
     heights: ReadOnlyTable<&'static [u8; 32], u64>,
@@ -31,9 +33,9 @@ pub struct Snapshot {
     certificates: ReadOnlyTable<u64, &'static [u8]>,
     transactions: ReadOnlyTable<&'static [u8; 32], (u64, u32)>,
     pub(super) logs: ReadOnlyTable<&'static [u8; 41], ()>,
-    accounts: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
-    storage: ReadOnlyTable<&'static [u8; 52], &'static [u8; 32]>,
-    codes: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    pub(super) accounts: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
+    pub(super) storage: ReadOnlyTable<&'static [u8; 52], &'static [u8; 32]>,
+    pub(super) codes: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     nodes: ReadOnlyTable<&'static [u8], &'static [u8]>,
 }
 
@@ -59,7 +61,7 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-fn decode<T: Decodable>(what: &str, height: u64, bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn decode<T: Decodable>(what: &str, height: u64, bytes: &[u8]) -> Result<T, StoreError> {
     alloy::rlp::decode_exact(bytes)
         .map_err(|error| StoreError::damaged(format!("{what} of block {height} does not decode: {error}")))
 }
@@ -84,6 +86,7 @@ impl Snapshot {
         Ok(Self {
             header,
             hash,
+            floor: history::number(&transaction.open_table(tables::META)?, tables::FLOOR)?,
             codes_cache,
             headers,
             heights: transaction.open_table(tables::HEIGHTS)?,
@@ -115,6 +118,20 @@ impl Snapshot {
         &self.header
     }
 
+    /// The lowest height from which on blocks are here with their transactions. Lower ones have been pruned, or were never
+    /// fetched; their headers are here all the same.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// What is missing of a block that has transactions.
+    fn missing(&self, what: &str, height: u64) -> StoreError {
+        match self.floor {
+            floor if height < floor => StoreError::Pruned { height, floor },
+            _ => StoreError::damaged(format!("{what} of block {height} is missing")),
+        }
+    }
+
     /// Header and hash of a block, `None` above this view's height.
     pub fn header_at(&self, height: u64) -> Result<Option<(Header, B256)>, StoreError> {
         match self.headers.get(height)? {
@@ -132,16 +149,20 @@ impl Snapshot {
     }
 
     /// A block with its transactions and their senders, `None` above this view's height.
+    ///
+    /// # Errors
+    /// [`StoreError::Pruned`] below the floor, unless the block has no transactions.
     pub fn block_at(&self, height: u64) -> Result<Option<StoredBlock>, StoreError> {
         let Some((header, hash)) = self.header_at(height)? else {
             return Ok(None);
         };
         let body = match self.bodies.get(height)? {
             Some(encoded) => decode("the body", height, encoded.value())?,
-            None => BlockBody {
+            None if header.transactions_root == EMPTY_TRANSACTIONS => BlockBody {
                 withdrawals: Some(Default::default()),
                 ..Default::default()
             },
+            None => return Err(self.missing("the body", height)),
         };
         let senders: Vec<Address> = match self.senders.get(height)? {
             Some(senders) => senders.value().chunks_exact(20).map(Address::from_slice).collect(),
@@ -163,10 +184,18 @@ impl Snapshot {
     }
 
     /// The receipts of a block's transactions; empty above this view's height.
+    ///
+    /// # Errors
+    /// [`StoreError::Pruned`] below the floor, unless the block has no transactions.
     pub fn receipts_at(&self, height: u64) -> Result<Vec<ReceiptEnvelope>, StoreError> {
         match self.receipts.get(height)? {
             Some(encoded) => decode("the receipts", height, encoded.value()),
-            None => Ok(Vec::new()),
+            None => match self.header_at(height)? {
+                Some((header, _)) if header.receipts_root != EMPTY_RECEIPTS => {
+                    Err(self.missing("the receipts", height))
+                }
+                _ => Ok(Vec::new()),
+            },
         }
     }
 

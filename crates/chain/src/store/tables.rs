@@ -4,8 +4,13 @@
 use alloy_trie::Nibbles;
 use redb::TableDefinition;
 
-/// Name → value: `schema` (u32 LE) and `genesis` (hash of block 0).
+/// Name → value: `schema` (u32 LE), `genesis` (hash of block 0), [`FLOOR`] and [`FREED`].
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+
+/// Key in [`META`]: lowest height from which on blocks have all their transactions (u64 LE); 0 if it is missing.
+pub const FLOOR: &str = "floor";
+/// Key in [`META`]: bytes that pruning has freed since the file was compacted (u64 LE).
+pub const FREED: &str = "freed";
 
 /// Height → RLP header. The highest key is the tip.
 pub const HEADERS: TableDefinition<u64, &[u8]> = TableDefinition::new("headers");
@@ -15,7 +20,8 @@ pub const HEIGHTS: TableDefinition<&[u8; 32], u64> = TableDefinition::new("heigh
 pub const BODIES: TableDefinition<u64, &[u8]> = TableDefinition::new("bodies");
 /// Height → the senders of the body's transactions, 20 bytes each, so that readers need not recover signatures.
 pub const SENDERS: TableDefinition<u64, &[u8]> = TableDefinition::new("senders");
-/// Height → RLP list of receipts. Blocks without transactions have none.
+/// Height → RLP list of receipts. Blocks without transactions have none. Below the floor only those are left of blocks that
+/// may have changed the validator set.
 pub const RECEIPTS: TableDefinition<u64, &[u8]> = TableDefinition::new("receipts");
 /// Height → the commit certificate of consensus; opaque here.
 pub const CERTIFICATES: TableDefinition<u64, &[u8]> = TableDefinition::new("certificates");

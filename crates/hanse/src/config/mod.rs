@@ -86,6 +86,32 @@ pub struct LedgerConfig {
     pub genesis_hash: Option<B256>,
     /// Blocks on top of an event before it counts; 0 where blocks are final.
     pub confirmations: u64,
+    /// Newest blocks whose transactions and events the embedded node keeps, at least 1024; all of them when absent. Headers are
+    /// always kept.
+    pub history: Option<u64>,
+    pub snapshot: SnapshotConfig,
+}
+
+/// How the embedded node of a newcomer gets the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SnapshotConfig {
+    /// A ledger with fewer blocks is replayed from its beginning; a longer one is joined by the state at a recent height.
+    pub least_blocks: u64,
+    /// A state that takes more is not fetched (MiB).
+    pub most_mebibytes: u64,
+    /// Invites of further members, beside `consortium.invite`, to fetch from.
+    pub invites: Vec<Invite>,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self {
+            least_blocks: 2000,
+            most_mebibytes: 16 * 1024,
+            invites: Vec::new(),
+        }
+    }
 }
 
 /// The embedded ledger node.

@@ -166,6 +166,13 @@ impl Desk {
         Ok(&self.requests[position])
     }
 
+    /// Whether this is the token of an invitation that has not expired: who has it may read the ledger.
+    pub fn knows(&self, token: &str, now: u64) -> bool {
+        let wanted = digest(token);
+        let mut open = self.invitations.iter().filter(|invitation| invitation.expires > now);
+        open.any(|invitation| invitation.digest == wanted)
+    }
+
     /// Forgets what is over: members, and what waited too long. `true` if anything changed.
     pub fn forget(&mut self, members: &HashSet<Address>, now: u64) -> bool {
         let before = self.requests.len();
@@ -194,17 +201,23 @@ impl Desk {
 pub struct Rate {
     left: f64,
     at_ms: u64,
+    burst: f64,
+    per_second: f64,
 }
 
 impl Rate {
-    const BURST: f64 = 30.0;
-    const PER_SECOND: f64 = 3.0;
-
-    /// A full bucket.
+    /// What strangers may ask for: three requests a second after a burst of 30.
     pub fn new(now_ms: u64) -> Self {
+        Self::full(30.0, 3.0, now_ms)
+    }
+
+    /// A full bucket of `burst` requests, to which so many are added each second.
+    pub fn full(burst: f64, per_second: f64, now_ms: u64) -> Self {
         Self {
-            left: Self::BURST,
+            left: burst,
             at_ms: now_ms,
+            burst,
+            per_second,
         }
     }
 
@@ -212,7 +225,7 @@ impl Rate {
     pub fn allows(&mut self, now_ms: u64) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds since the last request")]
         let seconds = now_ms.saturating_sub(self.at_ms) as f64 / 1000.0;
-        self.left = (self.left + seconds * Self::PER_SECOND).min(Self::BURST);
+        self.left = (self.left + seconds * self.per_second).min(self.burst);
         self.at_ms = self.at_ms.max(now_ms);
         let allowed = self.left >= 1.0;
         if allowed {
@@ -259,6 +272,7 @@ mod tests {
             !serde_json::to_string(&desk).unwrap().contains("\"aa\""),
             "the token itself is not kept"
         );
+        assert!(desk.knows("aa", NOW) && !desk.knows("bb", NOW) && !desk.knows("aa", NOW + LASTS));
         assert_eq!(
             desk.take(request(1, Some("bb")), Maker::OwnOrNobody, NOW),
             Err(Refused::Token)

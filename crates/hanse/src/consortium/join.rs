@@ -18,6 +18,7 @@ use super::request::{check_consensus_address, consensus_address};
 use super::{kept, remote};
 use crate::config::{
     ApiConfig, ClusterConfig, Config, ConsortiumConfig, DevelopmentCluster, EmbeddedLedger, Layers, LedgerConfig,
+    SnapshotConfig,
 };
 use crate::keys::DomainKeys;
 use crate::output::{self, Format};
@@ -28,6 +29,9 @@ use crate::up::programs;
 pub struct JoinArguments {
     /// The invite that a member made with `hanse consortium invite`.
     invite: Invite,
+    /// Invites of further members, to fetch the ledger from them too.
+    #[arg(long)]
+    also: Vec<Invite>,
     /// Name of the new domain, as the others will see it.
     #[arg(long)]
     name: String,
@@ -170,6 +174,10 @@ fn base(arguments: &JoinArguments, consensus_listen: SocketAddr, rpc_listen: Soc
                 rpc_listen,
                 bootstrap: Vec::new(),
             }),
+            snapshot: SnapshotConfig {
+                invites: arguments.also.clone(),
+                ..SnapshotConfig::default()
+            },
             ..LedgerConfig::default()
         },
         consortium: ConsortiumConfig {

@@ -20,6 +20,7 @@ mod remote;
 mod request;
 mod rotation;
 mod service;
+mod snapshots;
 mod token;
 mod votes;
 
@@ -30,3 +31,4 @@ pub use join::{JoinArguments, run as join};
 pub use remote::client as http_client;
 pub use request::consensus_address;
 pub use service::{Consortium, OwnNode, Settings};
+pub use snapshots::fetch as fetch_snapshot;

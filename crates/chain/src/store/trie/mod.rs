@@ -6,6 +6,7 @@
 //! what changed, each node once.
 
 mod edit;
+mod ordered;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use alloy_trie::Nibbles;
 use super::error::StoreError;
 use super::snapshot::Snapshot;
 use edit::{Child, Edit, Node};
+pub(super) use ordered::OrderedTrie;
 
 /// What a block does to the nodes of one trie, by path: the new RLP encoding, or `None` for a node that is gone.
 pub type NodeChanges = BTreeMap<Nibbles, Option<Vec<u8>>>;

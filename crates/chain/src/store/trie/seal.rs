@@ -18,6 +18,15 @@ pub(super) fn seal(root: Node, changes: NodeChanges) -> (B256, NodeChanges) {
     (hash, seal.changes)
 }
 
+/// Hashes everything but the way to the last key, which stays in memory. Returns what is written.
+pub(super) fn settle(root: &mut Node) -> NodeChanges {
+    let mut seal = Seal {
+        changes: NodeChanges::new(),
+    };
+    seal.settle(root, Nibbles::new());
+    seal.changes
+}
+
 struct Seal {
     changes: NodeChanges,
 }
@@ -55,6 +64,28 @@ impl Seal {
                     self.changes.insert(path, Some(encoded));
                 }
                 sealed
+            }
+        }
+    }
+
+    fn settle(&mut self, node: &mut Node, path: Nibbles) {
+        match node {
+            Node::Leaf { .. } => {}
+            Node::Extension { key, child } => {
+                if let Child::New(node) = child {
+                    self.settle(node, path.join(key));
+                }
+            }
+            Node::Branch(children) => {
+                let last = children.iter().rposition(Option::is_some);
+                for (nibble, place) in children.iter_mut().enumerate() {
+                    let mut at = path;
+                    at.push(nibble as u8);
+                    match place {
+                        Some(Child::New(node)) if Some(nibble) == last => self.settle(node, at),
+                        _ => *place = place.take().map(|child| Child::Stored(self.child(child, at))),
+                    }
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 use super::super::oracle_tests::empty_store;
 use super::super::{BlockWrite, StateChanges};
-use super::{TrieUpdate, way_to};
+use super::{NodeChanges, OrderedTrie, TrieUpdate, way_to};
 
 type Change = (B256, Option<Vec<u8>>);
 
@@ -98,5 +98,27 @@ proptest! {
                 prop_assert!(proven.is_ok(), "{proven:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_trie_that_is_built_in_order_is_the_one_that_is_built_at_once(
+        values in prop::collection::btree_map(key(), prop::collection::vec(1..=255_u8, 1..40), 0..60),
+        batch in 1..8_usize,
+    ) {
+        let mut at_once = TrieUpdate::new(None, B256::ZERO, EMPTY_ROOT_HASH);
+        let mut ordered = OrderedTrie::new(B256::ZERO);
+        ordered.batch = batch;
+        let mut written = NodeChanges::new();
+        for (key, value) in values {
+            at_once.insert(key, value.clone());
+            for (path, node) in ordered.insert(key, value).unwrap().into_iter().flatten() {
+                prop_assert_eq!(written.insert(path, node), None, "written twice");
+            }
+        }
+        let (root, last) = ordered.finish().unwrap();
+        for (path, node) in last {
+            prop_assert_eq!(written.insert(path, node), None, "written twice");
+        }
+        prop_assert_eq!((root, written), at_once.finish().unwrap());
     }
 }
