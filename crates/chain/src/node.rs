@@ -10,7 +10,7 @@ use hanse_metrics::Registry;
 use tokio::sync::watch;
 
 use crate::application::Application;
-use crate::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus, EvidenceBook, Wishes};
+use crate::consensus::{self, Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus, EvidenceBook, Wishes};
 use crate::genesis::Genesis;
 use crate::keyring::KeyRing;
 use crate::ledger::{Ledger, StateCheck};
@@ -19,9 +19,6 @@ use crate::readiness::{self, Unready};
 use crate::rpc::{self, NodeInfo, RpcHandle, RpcStartError};
 use crate::snapshot::SnapshotServer;
 use crate::store::{OpenError, StoreError};
-
-/// Folder of the consensus write-ahead log within the data folder.
-pub(crate) const CONSENSUS_FOLDER: &str = "consensus";
 
 /// Blocks whose transactions every node keeps, at least: others catch up from them.
 pub const LEAST_HISTORY: u64 = 1024;
@@ -110,7 +107,7 @@ impl Node {
             ledger: genesis_hash(&ledger)?,
             keys: config.keys,
             listen: config.consensus_listen,
-            folder: config.data_dir.join(CONSENSUS_FOLDER),
+            folder: consensus::folder(&config.data_dir),
             bootstrap,
             wishes: wishes.subscribe(),
         };

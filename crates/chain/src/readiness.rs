@@ -160,6 +160,7 @@ mod tests {
             connected: 4,
             quorum: 3,
             is_validator: true,
+            abstains: None,
             guests: 0,
             heard: 3,
             highest: Some(100),

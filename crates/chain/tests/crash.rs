@@ -227,8 +227,8 @@ fn a_store_whose_newest_block_is_incomplete_tells_the_last_good_height() {
     transaction.commit().unwrap();
     drop(database);
     match Ledger::open(folder.path(), &genesis(1)).unwrap_err() {
-        error @ OpenError::Damaged { last_good, .. } => {
-            assert_eq!(last_good, Some(2));
+        error @ OpenError::Damaged { good, .. } => {
+            assert_eq!((good.block, good.state), (Some(2), Some(3)));
             assert!(
                 error.to_string().contains("block 2 is the newest that is whole"),
                 "{error}"

@@ -1,6 +1,6 @@
 //! One agent: puts the roles together as the configuration says. No logic of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -112,6 +112,7 @@ impl Agent {
             node.keep_newest(blocks, move || done.load(Ordering::Relaxed));
         }
         let consortium = open_consortium(config, contracts.clone(), &keys, node.as_ref())?;
+        let of_ledger = crate::ledger::routes(contracts.clone(), node.as_ref());
         let ledger = Federation::new(contracts, keys.ledger.clone());
         let store = Store::open(&config.data_dir.join("orchestrator.redb"))?;
         let http = reqwest::Client::builder()
@@ -138,7 +139,11 @@ impl Agent {
         let mut others = consortium::routes(consortium.clone());
         let registry = metrics::registry(&config.domain, node.as_ref(), &orchestrator);
         let evidence = evidence::routes(node.as_ref().map(Node::evidence));
-        others.operator = others.operator.merge(metrics::routes(registry)).merge(evidence);
+        others.operator = others
+            .operator
+            .merge(metrics::routes(registry))
+            .merge(evidence)
+            .merge(of_ledger);
         others.description.merge(evidence::Description::openapi());
         others.description.merge(metrics::Description::openapi());
         if let Some(node) = &node {
@@ -181,7 +186,8 @@ fn node_troubles(node: &Node) -> NodeTroubles {
     })
 }
 
-fn token(config: &Config) -> anyhow::Result<Option<String>> {
+/// The token of the REST API, if it has one.
+pub fn token(config: &Config) -> anyhow::Result<Option<String>> {
     let Some(path) = &config.api.token_file else {
         return Ok(None);
     };
@@ -245,7 +251,7 @@ async fn start_node(config: &Config, embedded: &EmbeddedLedger, keys: &DomainKey
     };
     consortium::fetch_snapshot(config, snapshot).await?;
     let node = Node::start(NodeConfig {
-        data_dir: config.data_dir.join("ledger"),
+        data_dir: ledger_folder(config),
         genesis,
         keys: keys.validator.clone(),
         consensus_listen: embedded.consensus_listen,
@@ -253,6 +259,11 @@ async fn start_node(config: &Config, embedded: &EmbeddedLedger, keys: &DomainKey
         bootstrap: embedded.bootstrap.clone(),
     });
     node.await.context("the ledger node did not start")
+}
+
+/// Data folder of the embedded ledger node.
+pub fn ledger_folder(config: &Config) -> PathBuf {
+    config.data_dir.join("ledger")
 }
 
 /// Reads and checks a `genesis.json`.

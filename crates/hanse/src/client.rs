@@ -9,6 +9,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
+/// How long a download may take, and how long nothing may come of it.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+const STALLED: Duration = Duration::from_secs(60);
+
 /// A client of one agent.
 #[derive(Clone)]
 pub struct Client {
@@ -49,6 +53,43 @@ impl Client {
         self.call::<Value>(Method::DELETE, path, None::<&()>).await.map(drop)
     }
 
+    /// A GET whose answer may be long: each part of it is given to `take`, and has to come within [`STALLED`].
+    pub async fn download(&self, path: &str, mut take: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut response = self.send(self.request(Method::GET, path)?.timeout(LONGEST)).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let text = response.text().await?;
+            bail!("{}", explain(&Method::GET, path, status, &text));
+        }
+        loop {
+            let part = tokio::time::timeout(STALLED, response.chunk())
+                .await
+                .with_context(|| format!("the agent sent nothing more for {STALLED:?}"))?
+                .context("the agent broke off; its log says why")?;
+            match part {
+                Some(part) => take(&part)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> anyhow::Result<reqwest::RequestBuilder> {
+        let request = self.http.request(method, self.base.join(path)?);
+        Ok(match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
+        request.send().await.with_context(|| {
+            format!(
+                "the agent at {} does not answer; is it running? (hanse up, or --api URL)",
+                self.base
+            )
+        })
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -56,19 +97,11 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> anyhow::Result<T> {
         let url = self.base.join(path)?;
-        let mut request = self.http.request(method.clone(), url.clone());
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        let mut request = self.request(method.clone(), path)?;
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.with_context(|| {
-            format!(
-                "the agent at {} does not answer; is it running? (hanse up, or --api URL)",
-                self.base
-            )
-        })?;
+        let response = self.send(request).await?;
         let status = response.status();
         let text = response.text().await?;
         if !status.is_success() {

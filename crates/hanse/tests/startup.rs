@@ -74,7 +74,10 @@ fn a_data_folder_of_another_consortium_is_refused() {
     // The first domain's ledger under the second one's genesis.
     let data = |league: &League| league.agents[0].config.parent().unwrap().join("ledger");
     std::fs::rename(data(&first), data(&second)).unwrap();
-    refused(&second.agents[0].config, &["genesis"]);
+    refused(
+        &second.agents[0].config,
+        &["genesis", "holds another ledger", "hanse ledger resync"],
+    );
 }
 
 #[test]

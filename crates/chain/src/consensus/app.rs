@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::abstention::Abstention;
 use super::assembly::Assembly;
 use super::blocks::BlockPool;
 use super::context::{Height, LedgerContext, ValidatorAddress};
@@ -50,6 +51,8 @@ pub enum Exit {
     Halted(Halt),
     /// Another node runs with this node's key; the reason in words.
     Twin(String),
+    /// The node did not vote, and now may.
+    MayVote,
     /// The node has to go on with the key of this generation.
     OtherKey(u32),
 }
@@ -407,6 +410,11 @@ impl<'a> App<'a> {
         self.drop_peers(over).await;
         self.look_for_twin();
         self.try_offered_key(connected.validators)?;
+        let quorum_of_others = self.set.quorum();
+        if let Some(abstention) = &mut self.shared.abstention {
+            abstention.connected(Instant::now(), connected.validators, quorum_of_others);
+        }
+        self.end_abstention()?;
         let quorum = self.shared.status.borrow().has_quorum();
         let heartbeat = self.heartbeat();
         if self
@@ -439,6 +447,7 @@ impl<'a> App<'a> {
                 standstill: self.shared.watchdog.standstill(),
                 quorum: self.set.quorum(),
                 is_validator,
+                abstains: self.shared.abstention.as_ref().map(Abstention::reason),
                 engine_restarts: status.engine_restarts,
                 halted: None,
                 duplicate_key: false,
@@ -447,6 +456,14 @@ impl<'a> App<'a> {
             *status = next;
             changed
         });
+    }
+
+    /// A node that did not vote goes on as one that does, as soon as it may.
+    pub(super) fn end_abstention(&self) -> Result<(), Exit> {
+        match &self.shared.abstention {
+            Some(abstention) if abstention.is_over(self.tip.height, self.peers.validators()) => Err(Exit::MayVote),
+            _ => Ok(()),
+        }
     }
 
     async fn send_transactions(&mut self) -> Result<(), Exit> {

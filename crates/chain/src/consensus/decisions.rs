@@ -88,8 +88,12 @@ impl App<'_> {
                 self.follow_rotation()?;
             }
         }
+        let fetched = self.synced == Some(height);
+        if let Some(abstention) = &mut self.shared.abstention {
+            abstention.committed(Instant::now(), fetched);
+        }
         self.report(None);
-        Ok(())
+        self.end_abstention()
     }
 
     /// Tells the engine's network about validators that came, went or moved, and about guests.

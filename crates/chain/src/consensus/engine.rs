@@ -23,6 +23,7 @@ use malachitebft_config::{
 use malachitebft_signing::Signer as _;
 use ractor::ActorCell;
 
+use super::abstention;
 use super::blocks::BlockPool;
 use super::codec::{
     MAX_CONSENSUS_MESSAGE, MAX_LIVENESS_MESSAGE, MAX_PART_MESSAGE, MAX_SMALL_MESSAGE, MAX_SYNC_RESPONSE, WalCodec,
@@ -51,16 +52,26 @@ pub struct EngineSettings {
     pub key: ValidatorKey,
     /// Where to take connections.
     pub listen: SocketAddr,
-    /// The write-ahead log.
-    pub wal: PathBuf,
+    /// Folder of the write-ahead logs.
+    pub folder: PathBuf,
+    /// Whether the node may vote; see [`super::abstention`].
+    pub votes: bool,
     /// Tells this running node from any other with the same key.
     pub instance: u64,
 }
 
 impl EngineSettings {
-    /// The address under which this node votes.
+    /// The address under which this node votes; nobody's if it does not.
     pub fn address(&self) -> ValidatorAddress {
-        ValidatorAddress::of_key(&self.key.public_key())
+        match self.votes {
+            true => ValidatorAddress::of_key(&self.key.public_key()),
+            false => ValidatorAddress([0; 20]),
+        }
+    }
+
+    /// The write-ahead log. That of a node that votes is not touched while it does not.
+    pub fn log(&self) -> PathBuf {
+        abstention::log(&self.folder, self.votes)
     }
 
     /// What the node calls itself to those who connect.
@@ -184,18 +195,23 @@ impl Engine {
             .await
             .map_err(|error| error.to_string())?;
         let proof = WireCodec.encode(&proof).map_err(|error| error.to_string())?;
-        let identity = NetworkIdentity::new_validator(config.moniker.clone(), keypair, address.to_string(), proof);
-        let log = wal::start(settings.wal.clone(), WalCodec::new(blocks)).await?;
+        // The others know it by its key, whether or not it votes.
+        let known_as = ValidatorAddress::of_key(&settings.key.public_key()).to_string();
+        let identity = NetworkIdentity::new_validator(config.moniker.clone(), keypair, known_as, proof);
+        let verifier = Box::new(Verifier::new(settings.ledger));
+        let consensus = match settings.votes {
+            true => {
+                ConsensusContext::new_validator(address, verifier, Box::new(DurableSigner::new(signer, application)))
+            }
+            false => ConsensusContext::new_full_node(address, verifier),
+        };
+        let log = wal::start(settings.log(), WalCodec::new(blocks)).await?;
         let log_cell = log.get_cell();
         let built = EngineBuilder::new(LedgerContext, config)
             .with_custom_wal(log)
             .with_default_network(NetworkContext::new(identity, WireCodec))
             .with_default_sync(SyncContext::new(WireCodec))
-            .with_default_consensus(ConsensusContext::new_validator(
-                address,
-                Box::new(Verifier::new(settings.ledger)),
-                Box::new(DurableSigner::new(signer, application)),
-            ))
+            .with_default_consensus(consensus)
             .with_default_request(RequestContext::new(16))
             .build()
             .await;

@@ -12,8 +12,9 @@
 //! **How it works.** `service` starts the engine and an application loop (`app`, with `proposals` and
 //! `decisions`) that answers it. Votes and proposals carry block ids only; blocks travel once, in parts (`value`,
 //! `assembly`). When the next height starts is decided in `pace`. Transactions are gossiped on the topic of the block
-//! parts, so there is one network only. Everything that decides something is a pure module of its own: `pace`, `gate`, `assembly`, `watchdog`.
+//! parts, so there is one network only. Everything that decides something is a pure module of its own: `pace`, `gate`, `assembly`, `watchdog`, `abstention`.
 
+mod abstention;
 mod app;
 mod assembly;
 mod blocks;
@@ -49,6 +50,8 @@ mod wal;
 mod wal_tests;
 mod watchdog;
 
+pub use abstention::Abstention;
+pub(crate) use abstention::folder;
 pub use certificate::certify;
 pub use evidence::{Evidence, EvidenceBook, Misbehaviour};
 pub use peers::{peer_address, validator_peer};

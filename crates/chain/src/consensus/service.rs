@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::abstention::{self, Abstention};
 use super::app::{App, Exit, blocking};
 use super::blocks::BlockPool;
 use super::context::LedgerContext;
@@ -106,6 +107,7 @@ pub enum ConsensusStartError {
 pub(super) struct Shared {
     pub(super) application: Arc<dyn Application>,
     pub(super) settings: EngineSettings,
+    pub(super) abstention: Option<Abstention>,
     pub(super) keys: KeyRing,
     pub(super) bootstrap: Vec<Multiaddr>,
     pub(super) wishes: watch::Receiver<Wishes>,
@@ -142,11 +144,21 @@ impl Consensus {
         let key = config.keys.generation(config.keys.among(&rules).unwrap_or(0));
         refuse_twin(&rules, &key).await?;
         check_port(config.listen)?;
+        let abstention =
+            Abstention::at_start(&config.folder, tip.height).map_err(|error| ConsensusStartError::Engine {
+                reason: format!("its write-ahead log can't be read: {error}"),
+                log: abstention::log(&config.folder, true),
+                height: tip.height + 1,
+            })?;
+        if let Some(abstention) = &abstention {
+            tracing::warn!("this node does not vote: {}", abstention.reason());
+        }
         let settings = EngineSettings {
             ledger: config.ledger,
             key,
             listen: config.listen,
-            wal: config.folder.join("consensus.wal"),
+            votes: abstention.is_none(),
+            folder: config.folder.clone(),
             instance: rand::random(),
         };
         let (status, watch) = watch::channel(ConsensusStatus {
@@ -161,6 +173,7 @@ impl Consensus {
             heard: 0,
             highest: None,
             standstill: false,
+            abstains: abstention.as_ref().map(Abstention::reason),
             engine_restarts: 0,
             halted: None,
             duplicate_key: false,
@@ -179,12 +192,13 @@ impl Consensus {
             keys: config.keys,
             application,
             settings,
+            abstention,
             status,
             incoming,
         };
         let refused = |reason| ConsensusStartError::Engine {
             reason,
-            log: shared.settings.wal.clone(),
+            log: shared.settings.log(),
             height: tip.height + 1,
         };
         let first = start_engine(&shared).await.map_err(refused)?;
@@ -277,6 +291,20 @@ async fn supervise(mut shared: Shared, first: Running, stop: CancellationToken) 
                 running = restart(&shared, &stop).await;
                 continue;
             }
+            Exit::MayVote => {
+                if let Err(error) = Abstention::unmark(&shared.settings.folder) {
+                    return halted(
+                        &shared,
+                        format!("the mark of a restored node can't be removed: {error}"),
+                        false,
+                    );
+                }
+                shared.abstention = None;
+                shared.settings.votes = true;
+                tracing::info!("this node votes again");
+                running = restart(&shared, &stop).await;
+                continue;
+            }
             Exit::EngineDied => tracing::warn!("the consensus engine died; restarting it"),
             Exit::Stalled => {
                 tracing::warn!("the height stands still although a quorum is connected; restarting the engine")
@@ -329,7 +357,7 @@ async fn refuse_twin(rules: &HeightRules, key: &ValidatorKey) -> Result<(), Cons
 async fn released(settings: &EngineSettings) {
     let deadline = Instant::now() + RELEASE_DEADLINE;
     loop {
-        let busy = match (check_port(settings.listen), log_is_locked(&settings.wal)) {
+        let busy = match (check_port(settings.listen), log_is_locked(&settings.log())) {
             (Err(error), _) => error.to_string(),
             (Ok(()), true) => "the consensus write-ahead log is still open".into(),
             (Ok(()), false) => return,

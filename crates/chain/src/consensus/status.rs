@@ -29,6 +29,8 @@ pub struct ConsensusStatus {
     pub highest: Option<u64>,
     /// Whether the watchdog restarted the engine since the height moved last.
     pub standstill: bool,
+    /// Why it does not vote at present although it is a member, if so; it will again by itself.
+    pub abstains: Option<String>,
     /// How often the engine was restarted because it had gone silent or had died.
     pub engine_restarts: u32,
     /// Why the node takes no further part in consensus, if so. Only its operator can change that.

@@ -16,9 +16,10 @@ use crate::application::{Application, Decided, Durability, Halt, HeightRules, In
 use crate::execution::block::{BlockExecution, ExecutedBlock, Inclusion};
 use crate::execution::decode::{DecodedBlock, decode_block};
 use crate::execution::senders;
+use crate::execution::spec::ChainRules;
 use crate::mempool::{self, Rejection};
 use crate::metrics::{Origin, Purpose};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::turns::Standings;
 
 /// Bytes that header and list prefixes can take of a block.
@@ -248,19 +249,28 @@ impl Ledger {
         Ok(executed)
     }
 
+    /// The head after a block on `parent` that was just committed to `store`.
+    pub(super) fn head_after(
+        store: &Store,
+        rules: ChainRules,
+        parent: &Head,
+        executed: &ExecutedBlock,
+    ) -> Result<Head, String> {
+        if rules::may_change(&executed.changes) {
+            return Self::read_head(store, rules);
+        }
+        let snapshot = Arc::new(store.snapshot().map_err(|error| error.to_string())?);
+        let rules = rules::follow(&parent.rules, snapshot.header()).map_err(|error| error.to_string())?;
+        Ok(Head {
+            snapshot,
+            rules: Arc::new(rules),
+            members: parent.members.clone(),
+        })
+    }
+
     /// Makes a block that was just committed the head, and tells everybody.
     fn advance(&self, parent: &Head, executed: &Arc<ExecutedBlock>) -> Result<Arc<Head>, String> {
-        let head = if rules::may_change(&executed.changes) {
-            Self::read_head(&self.store, self.rules)?
-        } else {
-            let snapshot = Arc::new(self.store.snapshot().map_err(|error| error.to_string())?);
-            let rules = rules::follow(&parent.rules, snapshot.header()).map_err(|error| error.to_string())?;
-            Head {
-                snapshot,
-                rules: Arc::new(rules),
-                members: parent.members.clone(),
-            }
-        };
+        let head = Self::head_after(&self.store, self.rules, parent, executed)?;
         if head.snapshot.hash() != executed.hash {
             return Err("the store does not give back the block that was committed".into());
         }

@@ -7,7 +7,10 @@ mod application;
 mod cache;
 mod check;
 pub mod claims;
+mod headers;
+mod restore;
 mod rules;
+mod verify;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -21,6 +24,8 @@ use alloy::primitives::{Address, B256, Bytes};
 use tokio::sync::broadcast;
 
 pub use check::MAX_AHEAD_SECONDS;
+pub use restore::{RestoreError, restore};
+pub use verify::{Verified, VerifyError, verify};
 
 use crate::application::{Halt, HeightRules};
 use crate::execution::genesis::GenesisBlock;
@@ -156,7 +161,7 @@ impl Ledger {
         let head = Self::read_head(&store, rules).map_err(|reason| OpenError::Damaged {
             path: data_dir.join(crate::store::FILE_NAME),
             reason,
-            last_good: None,
+            good: store.good(),
         })?;
         let head = Arc::new(head);
         Ok(Arc::new(Self {

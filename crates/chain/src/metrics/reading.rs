@@ -180,7 +180,7 @@ impl NodeReading {
 
     fn read_files(&self, page: &mut Page<'_>) -> fmt::Result {
         let store = self.data_dir.join(crate::store::FILE_NAME);
-        let consensus = self.data_dir.join(crate::node::CONSENSUS_FOLDER);
+        let consensus = crate::consensus::folder(&self.data_dir);
         let part = |part: &str, bytes: u64| ([("part", part.to_owned())], bytes as f64);
         page.gauges(
             "hanse_ledger_store_size_bytes",

@@ -41,6 +41,8 @@ impl From<std::io::Error> for StoreError {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 Self::Full(error.to_string())
             }
+            // The file is shorter than it says, or is no redb file.
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidData => Self::Damaged(error.to_string()),
             _ => Self::Io(error.to_string()),
         }
     }

@@ -4,6 +4,8 @@
 //! (an immediate [`Store::commit`] returns after fsync). One process has the file at a time. State is kept for the newest block;
 //! [`Snapshot`]s that are still held see it as it was at theirs. Damage is reported, never repaired.
 
+mod backup;
+pub(crate) mod check;
 mod codes;
 mod commit;
 mod error;
@@ -33,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use alloy::primitives::B256;
 use redb::{Database, DatabaseError, ReadableDatabase};
 
+pub use backup::{BackupError, BackupHead, check as check_backup, unpack as unpack_backup};
 pub use commit::{BlockWrite, StateChanges};
 pub use error::StoreError;
 pub use export::{ChunkStart, Rows};
@@ -70,7 +73,7 @@ pub enum OpenError {
     /// The folder holds another ledger.
     #[error(
         "{path} holds another ledger: its block 0 is {found}, the genesis document makes {expected}; use the right \
-         genesis.json, or an empty data folder"
+         genesis.json, or move the store aside with `hanse ledger resync`"
     )]
     Foreign {
         /// The file.
@@ -82,20 +85,20 @@ pub enum OpenError {
     },
     /// The store can't be trusted.
     #[error(
-        "{path} is damaged: {reason}; {}; remove the file to fetch the ledger from the other members",
-        good_height(.last_good)
+        "{path} is damaged: {reason}; {good}. `hanse ledger resync` moves it aside, and the node then fetches the ledger from \
+         the other members; `hanse ledger restore` takes a backup instead"
     )]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What was found.
         reason: String,
-        /// Height of the newest block that is whole, if any block is.
-        last_good: Option<u64>,
+        /// What of it is whole.
+        good: Good,
     },
     /// The store was written by another version.
     #[error(
-        "{path} has store format {found}, this program writes {expected}; use the program that wrote it, or remove the file to fetch the ledger from the other members"
+        "{path} has store format {found}, this program writes {expected}; use the program that wrote it, or fetch the ledger anew from the other members with `hanse ledger resync`"
     )]
     Schema {
         /// The file.
@@ -121,15 +124,36 @@ pub enum OpenError {
         /// What the system says.
         reason: String,
     },
+    /// There is no store.
+    #[error("there is no {path}; name the data folder of an agent that has run")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The genesis document can't start a ledger.
     #[error(transparent)]
     Genesis(#[from] crate::genesis::GenesisError),
 }
 
-fn good_height(last_good: &Option<u64>) -> String {
-    match last_good {
-        Some(height) => format!("block {height} is the newest that is whole"),
-        None => "no block is whole".into(),
+/// What of a damaged store is whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Good {
+    /// Height of the newest block that is whole, if any is.
+    pub block: Option<u64>,
+    /// Height of the block whose state is stored and whole, if it is. There is never more than one.
+    pub state: Option<u64>,
+}
+
+impl std::fmt::Display for Good {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.block {
+            Some(height) => write!(f, "block {height} is the newest that is whole")?,
+            None => write!(f, "no block of it can be read")?,
+        }
+        match self.state {
+            Some(height) => write!(f, ", and the state after block {height} is whole"),
+            None => write!(f, ", and no state is whole"),
+        }
     }
 }
 
@@ -147,66 +171,72 @@ impl Store {
     /// Opens the store in `data_dir`, creating folder and file if they are missing, and writing `genesis` into a new one.
     pub fn open(data_dir: &Path, genesis: &BlockWrite<'_>) -> Result<Self, OpenError> {
         let path = data_dir.join(FILE_NAME);
-        // redb panics on some kinds of damage; nothing of what it was doing is used after that.
-        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| Self::open_file(data_dir, path.clone(), genesis)));
-        opened.unwrap_or_else(|panic| {
-            let message = panic.downcast_ref::<String>().map(String::as_str);
-            let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
-            let reason = format!("reading it failed: {}", message.unwrap_or("unknown reason"));
-            Err(open_error(&path, StoreError::Damaged(reason), None))
+        guarded(&path, || {
+            std::fs::create_dir_all(data_dir).map_err(|error| open_error(&path, error.into(), Good::default()))?;
+            let mut store = Self::of(builder().create(&path), &path)?;
+            history::compact(&mut store.database, history::WORTH_COMPACTING)
+                .map_err(|error| open_error(&path, error, Good::default()))?;
+            store.initialise(genesis)?;
+            Ok(store)
         })
     }
 
-    fn open_file(data_dir: &Path, path: PathBuf, genesis: &BlockWrite<'_>) -> Result<Self, OpenError> {
-        let io = |error: std::io::Error| open_error(&path, error.into(), None);
-        std::fs::create_dir_all(data_dir).map_err(io)?;
-        let mut database = builder().create(&path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path: path.clone() },
-            // What redb says about a file that is no redb file.
-            DatabaseError::Storage(redb::StorageError::Io(error))
-                if error.kind() == std::io::ErrorKind::InvalidData =>
-            {
-                let reason = error.to_string();
-                open_error(&path, StoreError::Damaged(reason), None)
+    /// Opens an existing store of the ledger with this block 0 to look at it, whether or not what is in it is whole.
+    pub fn inspect(path: &Path, genesis: B256) -> Result<Self, OpenError> {
+        if !path.exists() {
+            return Err(OpenError::Missing { path: path.into() });
+        }
+        guarded(path, || {
+            let store = Self::of(builder().open(path), path)?;
+            match store.check_origin(genesis)? {
+                true => Ok(store),
+                false => Err(open_error(
+                    path,
+                    StoreError::damaged("there is no block at all"),
+                    Good::default(),
+                )),
             }
-            other => open_error(&path, redb::Error::from(other).into(), None),
+        })
+    }
+
+    fn of(opened: Result<Database, DatabaseError>, path: &Path) -> Result<Self, OpenError> {
+        let database = opened.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path: path.into() },
+            other => open_error(path, redb::Error::from(other).into(), Good::default()),
         })?;
-        history::compact(&mut database, history::WORTH_COMPACTING).map_err(|error| open_error(&path, error, None))?;
-        let store = Self {
+        Ok(Self {
             database,
-            path,
+            path: path.into(),
             codes: Arc::default(),
             unflushed: AtomicBool::new(false),
-        };
-        store.initialise(genesis)?;
-        Ok(store)
+        })
     }
 
     /// Writes the genesis block into an empty store, or checks that the store is of that ledger, and whole.
     fn initialise(&self, genesis: &BlockWrite<'_>) -> Result<(), OpenError> {
-        let failed = |error: StoreError| open_error(&self.path, error, None);
-        match self.origin().map_err(failed)? {
-            None => self.create(genesis).map_err(failed)?,
-            Some((schema, _)) if schema != tables::SCHEMA => {
-                return Err(OpenError::Schema {
-                    path: self.path.clone(),
-                    found: schema,
-                    expected: tables::SCHEMA,
-                });
-            }
-            Some((_, found)) if found != genesis.hash => {
-                return Err(OpenError::Foreign {
-                    path: self.path.clone(),
-                    found,
-                    expected: genesis.hash,
-                });
-            }
-            Some(_) => {}
+        if !self.check_origin(genesis.hash)? {
+            self.create(genesis)
+                .map_err(|error| open_error(&self.path, error, Good::default()))?;
         }
-        self.check_tip().map_err(|error| {
-            let last_good = self.last_good().unwrap_or(None);
-            open_error(&self.path, error, last_good)
-        })
+        self.check_tip()
+            .map_err(|error| open_error(&self.path, error, self.good()))
+    }
+
+    /// Checks that the store is of the ledger with this block 0; `false` if there is nothing in it.
+    fn check_origin(&self, expected: B256) -> Result<bool, OpenError> {
+        let path = self.path.clone();
+        match self
+            .origin()
+            .map_err(|error| open_error(&path, error, Good::default()))?
+        {
+            None => Ok(false),
+            Some((found, _)) if found != tables::SCHEMA => {
+                let expected = tables::SCHEMA;
+                Err(OpenError::Schema { path, found, expected })
+            }
+            Some((_, found)) if found != expected => Err(OpenError::Foreign { path, found, expected }),
+            Some(_) => Ok(true),
+        }
     }
 
     /// Format and block 0 of the store; `None` if it is new.
@@ -250,17 +280,25 @@ impl Store {
     /// The newest block must be whole: linked to its parent, with its body and certificate, and its state's root there.
     fn check_tip(&self) -> Result<(), StoreError> {
         let tip = Arc::new(self.snapshot()?);
-        check_block(&tip, tip.height())?;
+        check::block(&tip, tip.height())?;
         trie::check_root(tip.clone(), B256::ZERO, tip.header().state_root)?;
         Ok(())
     }
 
-    /// The newest block that is whole, for the operator.
-    fn last_good(&self) -> Result<Option<u64>, StoreError> {
-        let tip = self.snapshot()?;
-        Ok((tip.floor()..=tip.height())
-            .rev()
-            .find(|height| check_block(&tip, *height).is_ok()))
+    /// What of a damaged store is whole, for its operator. Reads the whole state.
+    pub fn good(&self) -> Good {
+        let unless_panicked = |look: &dyn Fn() -> Option<u64>| {
+            // redb panics on some kinds of damage; nothing of what it was doing is used after that.
+            std::panic::catch_unwind(AssertUnwindSafe(look)).ok().flatten()
+        };
+        let Ok(tip) = self.snapshot().map(Arc::new) else {
+            return Good::default();
+        };
+        let whole = |height: &u64| unless_panicked(&|| check::block(&tip, *height).ok().map(|()| *height)).is_some();
+        Good {
+            block: (tip.floor()..=tip.height()).rev().find(whole),
+            state: unless_panicked(&|| check::state(&tip).ok().map(|()| tip.height())),
+        }
     }
 
     /// The store as the newest committed block left it.
@@ -296,45 +334,31 @@ impl Store {
     }
 }
 
-fn check_block(snapshot: &Snapshot, height: u64) -> Result<(), StoreError> {
-    let missing = |what: &str| StoreError::damaged(format!("{what} of block {height} is missing"));
-    let block = snapshot.block_at(height)?.ok_or_else(|| missing("the header"))?;
-    if snapshot.height_of(block.hash)? != Some(height) {
-        return Err(missing("the index entry"));
-    }
-    if alloy::consensus::proofs::calculate_transaction_root(&block.body.transactions) != block.header.transactions_root
-    {
-        return Err(missing("a transaction"));
-    }
-    if height > 0 {
-        let parent = snapshot.header_at(height - 1)?.ok_or_else(|| missing("the parent"))?;
-        if parent.1 != block.header.parent_hash {
-            return Err(StoreError::damaged(format!(
-                "block {height} does not follow block {}",
-                height - 1
-            )));
-        }
-        snapshot
-            .certificate_at(height)?
-            .ok_or_else(|| missing("the certificate"))?;
-    }
-    Ok(())
+/// redb panics on some kinds of damage; nothing of what it was doing is used after that.
+fn guarded<T>(path: &Path, open: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    std::panic::catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
+        let reason = format!("reading it failed: {}", panicked(&*panic));
+        Err(open_error(path, StoreError::Damaged(reason), Good::default()))
+    })
 }
 
-fn open_error(path: &Path, error: StoreError, last_good: Option<u64>) -> OpenError {
+/// What a panic says.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown reason")
+}
+
+fn open_error(path: &Path, error: StoreError, good: Good) -> OpenError {
     let path = path.to_path_buf();
     match error {
         StoreError::Full(reason) => OpenError::Full { path, reason },
         StoreError::Io(reason) => OpenError::Io { path, reason },
-        StoreError::Damaged(reason) => OpenError::Damaged {
-            path,
-            reason,
-            last_good,
-        },
+        StoreError::Damaged(reason) => OpenError::Damaged { path, reason, good },
         pruned @ StoreError::Pruned { .. } => OpenError::Damaged {
             path,
             reason: pruned.to_string(),
-            last_good,
+            good,
         },
     }
 }

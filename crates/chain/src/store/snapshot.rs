@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub(super) accounts: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
     pub(super) storage: ReadOnlyTable<&'static [u8; 52], &'static [u8; 32]>,
     pub(super) codes: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
-    nodes: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    pub(super) nodes: ReadOnlyTable<&'static [u8], &'static [u8]>,
 }
 
 /// A block as it was committed, with the senders of its transactions.

@@ -2,7 +2,7 @@
 //! order is number order.
 
 use alloy_trie::Nibbles;
-use redb::TableDefinition;
+use redb::{Key, TableDefinition, Value};
 
 /// Name → value: `schema` (u32 LE), `genesis` (hash of block 0), [`FLOOR`] and [`FREED`].
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -66,4 +66,34 @@ pub fn log_key(position: u8, value: &[u8; 32], height: u64) -> [u8; 41] {
     key[1..33].copy_from_slice(value);
     key[33..].copy_from_slice(&height.to_be_bytes());
     key
+}
+
+/// What is done to each table in turn.
+pub trait TableVisitor {
+    /// Why it failed.
+    type Error;
+
+    /// One table, and its number, which never changes.
+    fn visit<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        number: u8,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), Self::Error>;
+}
+
+/// Visits every table. A new table gets a new number, at the end.
+pub fn visit_all<T: TableVisitor>(visitor: &mut T) -> Result<(), T::Error> {
+    visitor.visit(0, META)?;
+    visitor.visit(1, HEADERS)?;
+    visitor.visit(2, HEIGHTS)?;
+    visitor.visit(3, BODIES)?;
+    visitor.visit(4, SENDERS)?;
+    visitor.visit(5, RECEIPTS)?;
+    visitor.visit(6, CERTIFICATES)?;
+    visitor.visit(7, TRANSACTIONS)?;
+    visitor.visit(8, LOGS)?;
+    visitor.visit(9, ACCOUNTS)?;
+    visitor.visit(10, STORAGE)?;
+    visitor.visit(11, CODES)?;
+    visitor.visit(12, NODES)
 }

@@ -84,10 +84,7 @@ fn fate_of(file: &[u8], recorded: &Recorded, folder: &Path) -> Fate {
                 OpenError::Damaged { .. } | OpenError::Schema { .. } | OpenError::Foreign { .. }
             );
             assert!(expected, "{text}");
-            assert!(
-                text.contains("remove the file") || text.contains("empty data folder"),
-                "{text}"
-            );
+            assert!(text.contains("hanse ledger resync"), "{text}");
             return Fate::Refused;
         }
     };

@@ -10,6 +10,7 @@ mod ordered;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::error::StoreError;
 use super::snapshot::Snapshot;
 use edit::{Child, Edit, Node};
 pub(super) use ordered::OrderedTrie;
+pub(super) use walk::{Count, walk};
 
 /// What a block does to the nodes of one trie, by path: the new RLP encoding, or `None` for a node that is gone.
 pub type NodeChanges = BTreeMap<Nibbles, Option<Vec<u8>>>;

@@ -1,0 +1,238 @@
+//! `hanse ledger verify`, `restore`, `resync` and `vote`: what is done with the store of an agent that does not run.
+
+use std::fs::{File, TryLockError};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use hanse_chain::consensus::Abstention;
+use hanse_chain::genesis::Genesis;
+use hanse_chain::ledger::{self, Verified};
+use hanse_chain::store::FILE_NAME;
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::backup;
+use crate::agent;
+use crate::cli::ConfigArguments;
+use crate::client::Client;
+use crate::config::Config;
+use crate::output::{self, Format};
+
+/// Options of what works on an agent's data folder.
+#[derive(Debug, Args)]
+pub struct OfflineArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Form of the answer.
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// An agent's embedded ledger on disk.
+struct Place {
+    config: Config,
+    genesis: Genesis,
+    folder: PathBuf,
+}
+
+impl Place {
+    fn find(arguments: &ConfigArguments) -> anyhow::Result<Self> {
+        let config = arguments.load()?.config;
+        let embedded = config.ledger.embedded.as_ref();
+        let embedded = embedded.context("this agent runs no ledger node of its own (ledger.embedded)")?;
+        Ok(Self {
+            genesis: agent::load_genesis(&embedded.genesis)?,
+            folder: agent::ledger_folder(&config),
+            config,
+        })
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.join(FILE_NAME)
+    }
+
+    /// Whether the agent runs: it has the store locked.
+    fn in_use(&self) -> anyhow::Result<bool> {
+        match File::open(self.store()) {
+            Ok(file) => Ok(matches!(file.try_lock(), Err(TryLockError::WouldBlock))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("could not read {}", self.store().display())),
+        }
+    }
+
+    fn refuse_in_use(&self) -> anyhow::Result<()> {
+        ensure!(
+            !self.in_use()?,
+            "{} is in use; stop the agent first",
+            self.store().display()
+        );
+        Ok(())
+    }
+}
+
+/// Runs `hanse ledger verify`.
+pub async fn verify(arguments: OfflineArguments) -> anyhow::Result<()> {
+    let place = Place::find(&arguments.config)?;
+    let scratch = tempfile::tempdir_in(&place.config.data_dir)
+        .with_context(|| format!("no folder can be made in {}", place.config.data_dir.display()))?;
+    let store = if place.in_use()? {
+        online_copy(&place, scratch.path()).await?
+    } else {
+        place.store()
+    };
+    let bar = output::interactive(arguments.output).then(|| ProgressBar::new(0));
+    let (genesis, replay) = (place.genesis.clone(), scratch.path().join("replay"));
+    let shown = bar.clone();
+    let verified = tokio::task::spawn_blocking(move || {
+        ledger::verify(&store, &genesis, &replay, |height, newest| {
+            if let Some(bar) = &shown {
+                bar.set_length(newest);
+                bar.set_position(height);
+            }
+        })
+    });
+    let verified = verified.await?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let Verified {
+        height,
+        hash,
+        state_root,
+        floor,
+        transactions,
+    } = verified.context("the stored ledger is not good; see `hanse ledger resync --help`")?;
+    let document = json!({
+        "height": height, "hash": hash, "stateRoot": state_root, "floor": floor, "transactions": transactions,
+        "executed": floor == 0, "good": true,
+    });
+    output::print(arguments.output, &document, |_| match floor {
+        0 => format!(
+            "good: all blocks up to {height} ({hash}), executed again with their {transactions} transactions, give the \
+             stored state (root {state_root})"
+        ),
+        _ => format!(
+            "good: all headers and certificates up to block {height} ({hash}), the {transactions} transactions from block \
+             {floor} on, and the stored state (root {state_root}). Nothing was executed again, because transactions below \
+             block {floor} are not kept here"
+        ),
+    })
+}
+
+/// A copy of a running agent's store.
+async fn online_copy(place: &Place, folder: &Path) -> anyhow::Result<PathBuf> {
+    let api = format!("http://{}", place.config.api.listen);
+    let client = Client::new(&api, agent::token(&place.config)?)?;
+    let (backup, copy) = (folder.join("backup"), folder.join(FILE_NAME));
+    backup::fetch(&client, &backup, |_| {}).await?;
+    let file = copy.clone();
+    tokio::task::spawn_blocking(move || {
+        hanse_chain::store::unpack_backup(BufReader::new(File::open(&backup)?), &file)?;
+        std::fs::remove_file(&backup)?;
+        Ok::<_, anyhow::Error>(())
+    })
+    .await??;
+    Ok(copy)
+}
+
+/// Options of `hanse ledger restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// A file that `hanse ledger backup` made.
+    file: PathBuf,
+    #[command(flatten)]
+    offline: OfflineArguments,
+}
+
+/// Runs `hanse ledger restore`.
+pub async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
+    let place = Place::find(&arguments.offline.config)?;
+    let backup = File::open(&arguments.file).with_context(|| format!("could not open {}", arguments.file.display()))?;
+    let bar = output::interactive(arguments.offline.output).then(|| {
+        let bar = ProgressBar::new(backup.metadata().map_or(0, |metadata| metadata.len()));
+        bar.set_message("unpacking");
+        bar
+    });
+    let (folder, genesis) = (place.folder.clone(), place.genesis.clone());
+    let shown = bar.clone();
+    let restored = tokio::task::spawn_blocking(move || {
+        let read = BufReader::with_capacity(1024 * 1024, backup);
+        match &shown {
+            Some(bar) => ledger::restore(bar.wrap_read(read), &folder, &genesis),
+            None => ledger::restore(read, &folder, &genesis),
+        }
+    });
+    let head = restored.await??;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let abstains = Abstention::is_marked(&place.folder);
+    let document =
+        json!({ "height": head.height, "hash": head.hash, "stateRoot": head.state_root, "abstains": abstains });
+    output::print(arguments.offline.output, &document, |_| {
+        let vote = match abstains {
+            true => {
+                "\nIts node fetches what came after that, and votes again when it has seen the others decide blocks without it."
+            }
+            false => "\nThe log of what its node signed is there: it goes on where that ends.",
+        };
+        format!(
+            "restored the ledger up to block {} ({}); start the agent{vote}",
+            head.height, head.hash
+        )
+    })
+}
+
+/// Runs `hanse ledger resync`.
+pub fn resync(arguments: &OfflineArguments) -> anyhow::Result<()> {
+    let place = Place::find(&arguments.config)?;
+    place.refuse_in_use()?;
+    let embedded = place.config.ledger.embedded.as_ref();
+    if place.genesis.members.len() == 1 && embedded.is_none_or(|embedded| embedded.bootstrap.is_empty()) {
+        bail!(
+            "this ledger was founded by one domain alone, and no other member is configured (ledger.embedded.bootstrap) from \
+             whom to fetch it; restore a backup with `hanse ledger restore`"
+        );
+    }
+    // Before the store is gone: a node must never begin anew and vote.
+    Abstention::begin(&place.folder)?;
+    let store = place.store();
+    let aside = store.exists().then(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        store.with_file_name(format!("{FILE_NAME}.aside-{}", now.as_millis()))
+    });
+    if let Some(aside) = &aside {
+        std::fs::rename(&store, aside).with_context(|| format!("could not move {} aside", store.display()))?;
+        File::open(&place.folder)?.sync_all()?;
+    }
+    let document = json!({ "movedTo": aside, "abstains": Abstention::is_marked(&place.folder) });
+    output::print(arguments.output, &document, |_| {
+        let moved = match &aside {
+            Some(aside) => format!("the store is now {}", aside.display()),
+            None => "there was no store".to_owned(),
+        };
+        format!("{moved}; start the agent, and its node fetches the ledger from the other members")
+    })
+}
+
+/// Runs `hanse ledger vote`.
+pub fn vote(arguments: &OfflineArguments, old_node_is_gone: bool) -> anyhow::Result<()> {
+    let place = Place::find(&arguments.config)?;
+    place.refuse_in_use()?;
+    ensure!(
+        Abstention::is_marked(&place.folder),
+        "this validator does not abstain for want of its log"
+    );
+    ensure!(
+        old_node_is_gone,
+        "a validator that votes twice at one height breaks the ledger's promise. If the node that had this key before is \
+         stopped for good, and the others can't decide without this one, say so with --old-node-is-gone"
+    );
+    Abstention::end(&place.folder)?;
+    output::print(arguments.output, &json!({ "abstains": false }), |_| {
+        "this validator votes from its start on".to_owned()
+    })
+}

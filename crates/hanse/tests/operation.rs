@@ -1,0 +1,249 @@
+//! The operator's commands on a league of real agents: what they show, and that backups, restored validators and damaged
+//! stores are what the documentation promises, whatever is killed when.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod league;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use league::{HANSE, League, wait};
+use serde_json::{Value, json};
+
+/// `hanse ledger …` with an answer in JSON.
+fn ledger(arguments: &[&str]) -> Result<Value, String> {
+    let output: Output = Command::new(HANSE)
+        .arg("ledger")
+        .args(arguments)
+        .args(["-o", "json"])
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+fn config(league: &League, index: usize) -> &str {
+    league.agents[index].config.to_str().unwrap()
+}
+
+fn data(league: &League, index: usize) -> PathBuf {
+    league.agents[index].config.with_file_name("ledger")
+}
+
+fn status(league: &League, index: usize) -> Option<Value> {
+    ledger(&["status", "--api", &league.agents[index].api]).ok()
+}
+
+fn height(league: &League, index: usize) -> u64 {
+    let page = wait("a ledger status", || status(league, index));
+    page["block"]["height"].as_u64().unwrap()
+}
+
+fn wait_for_blocks(league: &League, index: usize, more: u64) {
+    let from = height(league, index);
+    wait(&format!("{more} more blocks at {index}"), || {
+        let page = status(league, index)?;
+        (page["block"]["height"].as_u64()? >= from + more).then_some(())
+    });
+}
+
+/// Runs a command and kills it after this long; whether it had ended by itself before.
+fn kill_after(delay: Duration, arguments: &[&str]) -> bool {
+    let mut child = Command::new(HANSE)
+        .arg("ledger")
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The moment of the kill is what varies here; nothing is waited for.
+    std::thread::park_timeout(delay);
+    child.kill().unwrap();
+    child.wait().unwrap().success()
+}
+
+/// The agent's refusal to start.
+fn refusal(config: &Path) -> String {
+    let output = Command::new("timeout")
+        .args(["90", HANSE, "agent", "--config"])
+        .arg(config)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    text
+}
+
+fn rpc(url: &str, method: &str, parameters: Value) -> Value {
+    let url = url.replace("ws://", "http://");
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": parameters });
+    let answer = reqwest::blocking::Client::new()
+        .post(url)
+        .json(&request)
+        .send()
+        .unwrap();
+    answer.json::<Value>().unwrap()["result"].clone()
+}
+
+#[test]
+fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_votes_when_it_may() {
+    let mut league = League::start(4);
+    let api = league.agents[0].api.clone();
+
+    // What is there is shown.
+    let page = status(&league, 0).unwrap();
+    assert_eq!(page["members"].as_array().unwrap().len(), 4, "{page}");
+    assert_eq!(
+        (&page["node"]["quorum"], &page["node"]["validates"]),
+        (&json!(3), &json!(true))
+    );
+    assert!(page["node"]["abstains"].is_null(), "{page}");
+    let fourth = &league.agents[3].name;
+    let (code, answer) = league.post(
+        0,
+        "/api/v1/consortium/removals",
+        &json!({ "member": fourth, "acceptFewerThanFour": true }),
+    );
+    assert_eq!(code, 200, "{answer}");
+    let blocks = ledger(&["blocks", "--limit", "200", "--api", &api]).unwrap();
+    let full = blocks
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|block| block["transactions"] == 1)
+        .unwrap();
+    let number = format!("{:#x}", full["height"].as_u64().unwrap());
+    let block = rpc(
+        page["url"].as_str().unwrap(),
+        "eth_getBlockByNumber",
+        json!([number, false]),
+    );
+    assert_eq!(block["hash"], full["hash"]);
+    let hash = block["transactions"][0].as_str().unwrap();
+    let shown = ledger(&["tx", hash, "--api", &api]).unwrap();
+    assert_eq!(
+        (&shown["outcome"], &shown["command"]["contract"]),
+        (&json!("succeeded"), &json!("Consortium"))
+    );
+    assert_eq!(shown["command"]["name"], "proposeRemoval", "{shown}");
+    assert_eq!(shown["fromName"], json!(league.agents[0].name));
+    assert!(!shown["events"].as_array().unwrap().is_empty(), "{shown}");
+    let nothing = ledger(&["tx", &format!("0x{}", "77".repeat(32)), "--api", &api]).unwrap_err();
+    assert!(nothing.contains("no transaction"), "{nothing}");
+    assert_eq!(
+        ledger(&["verify", "--config", config(&league, 0)]).unwrap()["good"],
+        true
+    );
+
+    // A backup has its name when it is whole, whenever its maker is killed.
+    let folder = league.folder.path().to_owned();
+    for milliseconds in [5, 20, 40, 60, 80, 120] {
+        let file = folder.join(format!("backup-{milliseconds}"));
+        kill_after(
+            Duration::from_millis(milliseconds),
+            &["backup", file.to_str().unwrap(), "--api", &api],
+        );
+        if file.exists() {
+            hanse_chain::store::check_backup(std::fs::File::open(&file).unwrap()).unwrap();
+        }
+    }
+    let file = folder.join("backup");
+    let file = file.to_str().unwrap();
+    let taken = wait("a turn to back up", || ledger(&["backup", file, "--api", &api]).ok());
+    assert!(
+        ledger(&["backup", file, "--api", &api])
+            .unwrap_err()
+            .contains("is there already")
+    );
+    assert!(
+        ledger(&["restore", file, "--config", config(&league, 0)])
+            .unwrap_err()
+            .contains("is there already")
+    );
+
+    // The fourth loses its disk, the log of its votes included, and is restored, with interruptions.
+    league.kill(3);
+    std::fs::remove_dir_all(data(&league, 3)).unwrap();
+    let store = data(&league, 3).join("ledger.redb");
+    for milliseconds in [5, 15, 30, 50] {
+        kill_after(
+            Duration::from_millis(milliseconds),
+            &["restore", file, "--config", config(&league, 3)],
+        );
+        if store.exists() {
+            break;
+        }
+    }
+    if !store.exists() {
+        let restored = ledger(&["restore", file, "--config", config(&league, 3)]).unwrap();
+        assert_eq!(
+            (&restored["hash"], &restored["abstains"]),
+            (&taken["hash"], &json!(true))
+        );
+    }
+    let verified = ledger(&["verify", "--config", config(&league, 3)]).unwrap();
+    assert_eq!(verified["hash"], taken["hash"]);
+    league.spawn(3);
+    let first = wait("the restored agent", || status(&league, 3));
+    assert!(
+        first["node"]["abstains"].is_string() && first["node"]["validates"] == false,
+        "{first}"
+    );
+    wait("the restored validator to vote", || {
+        let page = status(&league, 3)?;
+        (page["node"]["abstains"].is_null() && page["node"]["validates"] == true).then_some(())
+    });
+
+    // It does: without the second there are three of four left, all of which are needed.
+    league.kill(1);
+    wait_for_blocks(&league, 0, 3);
+
+    // The second's store is damaged. That is said, it is moved aside, and the log of its votes stays.
+    let store = data(&league, 1).join("ledger.redb");
+    let length = std::fs::metadata(&store).unwrap().len();
+    std::fs::File::options()
+        .write(true)
+        .open(&store)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
+    let text = refusal(&league.agents[1].config);
+    assert!(
+        text.contains("damaged") && text.contains("hanse ledger resync"),
+        "{text}"
+    );
+    assert!(ledger(&["verify", "--config", config(&league, 1)]).is_err());
+    let moved = ledger(&["resync", "--config", config(&league, 1)]).unwrap();
+    assert_eq!(moved["abstains"], false, "the log is there");
+    let aside = moved["movedTo"].as_str().unwrap();
+    assert_eq!(
+        std::fs::metadata(aside).unwrap().len(),
+        length / 2,
+        "nothing is deleted"
+    );
+    league.spawn(1);
+    wait("the second to validate again", || {
+        let page = status(&league, 1)?;
+        (page["node"]["abstains"].is_null() && page["node"]["validates"] == true).then_some(())
+    });
+    league.kill(2);
+    wait_for_blocks(&league, 0, 3);
+    assert_eq!(
+        ledger(&["verify", "--config", config(&league, 1)]).unwrap()["good"],
+        true
+    );
+}
+
+#[test]
+fn a_store_in_use_is_neither_moved_nor_restored_over() {
+    let league = League::start(1);
+    let error = ledger(&["resync", "--config", config(&league, 0)]).unwrap_err();
+    assert!(error.contains("stop the agent first"), "{error}");
+    let error = ledger(&["vote", "--old-node-is-gone", "--config", config(&league, 0)]).unwrap_err();
+    assert!(error.contains("stop the agent first"), "{error}");
+    wait_for_blocks(&league, 0, 1);
+}
