@@ -8,8 +8,6 @@ pub struct Fault {
     pub target: &'static [&'static str],
     /// The beginning of the tests' names.
     pub filter: &'static str,
-    /// Whether its test is left out of `cargo xtask test`.
-    pub ignored: bool,
     /// Its rounds for each hundred rounds of `kill -9`.
     per_cent: u64,
 }
@@ -28,7 +26,6 @@ const fn fault(name: &'static str, filter: &'static str, per_cent: u64) -> Fault
         name,
         target: NODES,
         filter,
-        ignored: false,
         per_cent,
     }
 }
@@ -38,7 +35,6 @@ const fn other(name: &'static str, target: &'static [&'static str], filter: &'st
         name,
         target,
         filter,
-        ignored: false,
         per_cent: 0,
     }
 }
@@ -59,10 +55,7 @@ pub const FAULTS: &[Fault] = &[
     fault("torn consensus log", "torn::a_torn_log", 15),
     fault("full disk", "disk::", 2),
     fault("consortium of 1, 2, 3", "small::", 0),
-    Fault {
-        ignored: true,
-        ..fault("signs two things", "byzantine::a_validator", 0)
-    },
+    fault("signs two things", "byzantine::a_validator", 0),
     fault("wrong state root", "byzantine::blocks", 0),
     other("consensus with faulty ledgers", &["--test", "consensus_faults"], ""),
     other("hostile blocks", &["--test", "hostile"], ""),

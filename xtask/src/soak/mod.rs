@@ -134,7 +134,6 @@ async fn test(fault: &Fault, options: &Options, seed: u64, tools: &Path, log: &P
         .args(["test", "--workspace", "--locked", "--quiet"])
         .args(fault.target)
         .args(["--", "--nocapture", "--test-threads=1", fault.filter])
-        .args(fault.ignored.then_some("--ignored"))
         .env("SEED", seed.to_string())
         .env("HANSE_ROUNDS", fault.rounds(options.rounds).to_string())
         .env("HANSE_FUZZ_MS", (1000 * options.fuzz_seconds).to_string())
