@@ -29,6 +29,8 @@ pub enum Unready {
         /// Of how many.
         validators: usize,
     },
+    /// The node is a member, but does not vote yet.
+    Abstains(String),
     /// The height stands still although a quorum is connected.
     Standstill {
         /// The height.
@@ -52,6 +54,7 @@ impl Unready {
             Self::StateRootMismatch { .. } => "state-root-mismatch",
             Self::Halted(_) => "halted",
             Self::NoQuorum { .. } => "no-quorum",
+            Self::Abstains(_) => "abstains",
             Self::Standstill { .. } => "standstill",
             Self::PeersUnheard => "starting",
             Self::Syncing { .. } => "syncing",
@@ -62,12 +65,16 @@ impl Unready {
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::StateRootMismatch { .. } => {
-                "keep a copy of the data folder for those who look into it, then fetch the ledger anew from the other members"
+                "keep a copy of the data folder for those who look into it, stop the agent, and fetch the ledger anew from the \
+                 other members with `hanse ledger resync`"
             }
             Self::Halted(_) => "do what the reason says, then restart the agent",
             Self::NoQuorum { .. } => {
                 "start the agents of the members that are away, or see why they can't be reached: `hanse consortium members` \
                  lists their addresses"
+            }
+            Self::Abstains(_) => {
+                "wait: it votes again by itself; if the others can decide nothing without it, see `hanse ledger vote --help`"
             }
             Self::Standstill { .. } => {
                 "the engine restarts by itself; if this lasts, compare the logs and clocks of the members"
@@ -93,6 +100,7 @@ impl fmt::Display for Unready {
                 f,
                 "no quorum: {connected} of {validators} validators are connected, {quorum} are needed"
             ),
+            Self::Abstains(reason) => write!(f, "this validator does not vote: {reason}"),
             Self::Standstill { height } => {
                 write!(
                     f,
@@ -131,6 +139,9 @@ pub fn unready(status: &ConsensusStatus, state: StateCheck) -> Vec<Unready> {
         });
     } else if status.standstill {
         reasons.push(Unready::Standstill { height: status.height });
+    }
+    if let Some(reason) = &status.abstains {
+        reasons.push(Unready::Abstains(reason.clone()));
     }
     let own = usize::from(status.is_validator);
     match status.highest {
@@ -191,6 +202,7 @@ mod tests {
         assert_eq!(with(|it| it.connected = 2), ["no-quorum"]);
         assert_eq!(with(|it| it.highest = Some(103)), ["syncing"]);
         assert_eq!(with(|it| it.standstill = true), ["standstill"]);
+        assert_eq!(with(|it| it.abstains = Some("restored".into())), ["abstains"]);
         assert_eq!(with(|it| it.heard = 1), ["starting"]);
         assert_eq!(with(|it| it.halted = Some("full disk".into())), ["halted"]);
         assert_eq!(

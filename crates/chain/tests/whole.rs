@@ -133,6 +133,65 @@ fn whatever_is_changed_is_found_at_the_first_height_that_has_it() {
     }
 }
 
+/// A ledger whose transactions below this height were forgotten.
+fn pruned(folder: &Path, floor: u64) {
+    let ledger = build(folder);
+    while ledger.prune(floor).unwrap() < floor {}
+}
+
+#[test]
+fn a_pruned_ledger_is_verified_without_executing_and_can_be_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    pruned(&old, 4);
+    let found = verified(&old).unwrap();
+    assert_eq!((found.height, found.floor), (BLOCKS, 4));
+    assert_eq!(
+        found.transactions,
+        (BLOCKS - 3) * u64::from(MEMBERS),
+        "those that are kept"
+    );
+
+    let backup = backup(&Ledger::open(&old, &genesis()).unwrap());
+    restore(&*backup, &new, &genesis()).unwrap();
+    assert_eq!(verified(&new).unwrap(), found);
+}
+
+#[test]
+fn whatever_is_changed_in_a_pruned_ledger_is_found_too() {
+    type Change = fn(&Path);
+    let changes: [(&str, u64, Change); 5] = [
+        ("header below the floor", 2, |folder| exchange(folder, HEADERS, 2, 1)),
+        ("certificate below the floor", 3, |folder| {
+            exchange(folder, CERTIFICATES, 3, 2)
+        }),
+        ("receipt", 4, |folder| exchange(folder, RECEIPTS, 4, 5)),
+        ("body", 5, |folder| exchange(folder, BODIES, 5, 4)),
+        ("sender", 4, |folder| {
+            change(folder, SENDERS, |table| {
+                table.insert(4, [7; 20 * MEMBERS as usize].as_slice()).unwrap();
+            });
+        }),
+    ];
+    for (what, height, change) in changes {
+        let folder = tempfile::tempdir().unwrap();
+        pruned(folder.path(), 4);
+        change(folder.path());
+        match verified(folder.path()).unwrap_err() {
+            VerifyError::Block { height: found, reason } => assert_eq!(found, height, "{what}: {reason}"),
+            other => panic!("{what}: {other}"),
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    pruned(folder.path(), 4);
+    self::change(folder.path(), STORAGE, |table| {
+        let key = *table.last().unwrap().unwrap().0.value();
+        table.insert(&key, &[9; 32]).unwrap();
+    });
+    let error = verified(folder.path()).unwrap_err();
+    assert!(matches!(error, VerifyError::State { height: BLOCKS, .. }), "{error}");
+}
+
 #[test]
 fn too_few_signatures_and_those_of_others_are_no_certificate() {
     let origin = genesis().hash().unwrap();

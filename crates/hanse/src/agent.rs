@@ -145,6 +145,7 @@ impl Agent {
             .merge(evidence)
             .merge(of_ledger);
         others.description.merge(evidence::Description::openapi());
+        others.description.merge(crate::ledger::Description::openapi());
         others.description.merge(metrics::Description::openapi());
         if let Some(node) = &node {
             others.node_troubles = node_troubles(node);

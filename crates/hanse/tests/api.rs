@@ -297,6 +297,10 @@ fn the_api_describes_itself() {
         "/api/v1/consortium/requests",
         "/api/v1/consortium/claims",
         "/api/v1/consortium/claims/{account}",
+        "/api/v1/ledger",
+        "/api/v1/ledger/backup",
+        "/api/v1/ledger/blocks",
+        "/api/v1/ledger/transactions/{hash}",
         "/api/v1/ledger/evidence",
         "/metrics",
     ] {

@@ -165,6 +165,27 @@ fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_vot
             .contains("is there already")
     );
 
+    // Nor does it have its name when the agent is killed that sends it, and that agent goes on.
+    let source = league.agents[2].api.clone();
+    for milliseconds in [10, 25, 40] {
+        let file = folder.join(format!("broken-off-{milliseconds}"));
+        let mut taking = Command::new(HANSE)
+            .args(["ledger", "backup", file.to_str().unwrap(), "--api", &source])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::park_timeout(Duration::from_millis(milliseconds));
+        league.kill(2);
+        let whole = taking.wait().unwrap().success();
+        assert_eq!(file.exists(), whole);
+        if whole {
+            hanse_chain::store::check_backup(std::fs::File::open(&file).unwrap()).unwrap();
+        }
+        league.spawn(2);
+        wait("the agent that was killed", || status(&league, 2));
+    }
+
     // The fourth loses its disk, the log of its votes included, and is restored, with interruptions.
     league.kill(3);
     std::fs::remove_dir_all(data(&league, 3)).unwrap();
@@ -236,6 +257,38 @@ fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_vot
         ledger(&["verify", "--config", config(&league, 1)]).unwrap()["good"],
         true
     );
+
+    // The third's log is damaged. It is given up, with interruptions, and the third votes when it can't contradict itself.
+    let consensus = data(&league, 2).join("consensus");
+    let log = consensus.join("consensus.wal");
+    std::fs::write(&log, [0xff; 100]).unwrap();
+    let text = refusal(&league.agents[2].config);
+    assert!(text.contains("hanse ledger resync --log"), "{text}");
+    for milliseconds in [5, 15, 25, 35] {
+        kill_after(
+            Duration::from_millis(milliseconds),
+            &["resync", "--log", "--config", config(&league, 2)],
+        );
+        assert!(
+            log.exists() || consensus.join("abstains").exists(),
+            "without its log it must not vote"
+        );
+    }
+    let moved = ledger(&["resync", "--log", "--config", config(&league, 2)]).unwrap();
+    assert_eq!((&moved["abstains"], log.exists()), (&json!(true), false));
+    league.spawn(2);
+    let first = wait("the third agent", || status(&league, 2));
+    assert!(first["node"]["abstains"].is_string(), "{first}");
+    let ready = reqwest::blocking::get(format!("{}/api/v1/ready", league.agents[2].api)).unwrap();
+    assert_eq!(ready.status(), 503, "it is not ready before it votes");
+    let reasons = ready.text().unwrap();
+    assert!(reasons.contains("abstains"), "{reasons}");
+    wait("the third to vote", || {
+        let page = status(&league, 2)?;
+        (page["node"]["abstains"].is_null() && page["node"]["validates"] == true).then_some(())
+    });
+    league.kill(0);
+    wait_for_blocks(&league, 1, 3);
 }
 
 #[test]

@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use malachitebft_wal::Log;
 
@@ -57,12 +57,34 @@ impl Abstention {
         if folder.join(LOG).exists() {
             return Ok(());
         }
+        Self::mark(data_dir)
+    }
+
+    fn mark(data_dir: &Path) -> io::Result<()> {
+        let folder = folder(data_dir);
         std::fs::create_dir_all(&folder)?;
         let marker = folder.join(MARKER);
         std::fs::write(&marker, MARKER_TEXT)?;
         File::open(&marker)?.sync_all()?;
         File::open(&folder)?.sync_all()?;
         File::open(data_dir)?.sync_all()
+    }
+
+    /// Moves a log that can't be read aside, and returns its new name; `None` if there is none. The node does not vote before
+    /// that is safe without it. On disk when this returns.
+    pub fn begin_without_log(data_dir: &Path) -> io::Result<Option<PathBuf>> {
+        let folder = folder(data_dir);
+        // Before the log is gone: a node must never vote without it as if it had not voted before.
+        Self::mark(data_dir)?;
+        let log = folder.join(LOG);
+        if !log.exists() {
+            return Ok(None);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let aside = folder.join(format!("{LOG}.aside-{}", now.as_millis()));
+        std::fs::rename(&log, &aside)?;
+        File::open(&folder)?.sync_all()?;
+        Ok(Some(aside))
     }
 
     /// Whether the node of this data folder abstains for want of its log.
@@ -132,7 +154,7 @@ impl Abstention {
         match self {
             Self::UntilLog(height) => format!(
                 "the write-ahead log is of height {height}, and the store is below that; this validator votes again when it \
-                 has caught up"
+                 has caught up. If the ledger is nowhere near that height, the log is damaged: `hanse ledger resync --log`"
             ),
             Self::UntilLive { .. } => format!(
                 "there is no log of what this validator signed before it was restored; it votes again when it has seen the \
@@ -204,6 +226,20 @@ mod tests {
         Abstention::begin(data.path()).unwrap();
         assert!(!Abstention::is_marked(data.path()), "the log knows what was signed");
         assert_eq!(Log::open(folder.join(LOG)).unwrap().len(), 1, "it is as it was");
+    }
+
+    #[test]
+    fn a_log_is_given_up_only_with_a_mark() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = folder(data.path());
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(LOG), b"rubbish").unwrap();
+        let aside = Abstention::begin_without_log(data.path()).unwrap().unwrap();
+        assert_eq!(std::fs::read(aside).unwrap(), b"rubbish", "nothing is deleted");
+        assert!(!folder.join(LOG).exists());
+        assert_eq!(Abstention::at_start(&folder, 9).unwrap(), Some(live()));
+        assert_eq!(Abstention::begin_without_log(data.path()).unwrap(), None, "again");
+        assert!(Abstention::is_marked(data.path()));
     }
 
     #[test]

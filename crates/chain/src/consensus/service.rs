@@ -88,9 +88,9 @@ pub enum ConsensusStartError {
     Ledger(#[from] Halt),
     /// The engine refused.
     #[error(
-        "the consensus engine did not start: {reason}. If it is its write-ahead log {} that it can't read, remove that file \
-         and start this node again when the other members have decided height {height}: before that it might contradict a \
-         vote that it has forgotten",
+        "the consensus engine did not start: {reason}. If it is its write-ahead log {} that it can't read, run `hanse ledger \
+         resync --log` and start this node again: it then follows the other members without a vote until it can't contradict \
+         a vote that it has forgotten",
         .log.display()
     )]
     Engine {
@@ -98,8 +98,6 @@ pub enum ConsensusStartError {
         reason: String,
         /// Its write-ahead log.
         log: PathBuf,
-        /// The height that this node would go on with.
-        height: u64,
     },
 }
 
@@ -148,7 +146,6 @@ impl Consensus {
             Abstention::at_start(&config.folder, tip.height).map_err(|error| ConsensusStartError::Engine {
                 reason: format!("its write-ahead log can't be read: {error}"),
                 log: abstention::log(&config.folder, true),
-                height: tip.height + 1,
             })?;
         if let Some(abstention) = &abstention {
             tracing::warn!("this node does not vote: {}", abstention.reason());
@@ -199,7 +196,6 @@ impl Consensus {
         let refused = |reason| ConsensusStartError::Engine {
             reason,
             log: shared.settings.log(),
-            height: tip.height + 1,
         };
         let first = start_engine(&shared).await.map_err(refused)?;
         let stop = CancellationToken::new();

@@ -22,6 +22,7 @@ use hanse_ledger::Ledger;
 use hanse_orchestrator::api::Problem;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use utoipa::{IntoParams, OpenApi};
 
 use super::pages::{BlockLine, MemberName, NodePage, Reason, StatusPage, TransactionPage};
 use super::{backup, explain};
@@ -63,9 +64,14 @@ pub fn routes(ledger: Ledger, node: Option<&Node>) -> Router {
         .merge(backup)
 }
 
+#[derive(OpenApi)]
+#[openapi(paths(status, blocks, transaction, backup::serve))]
+pub struct Description;
+
 /// Which blocks, newest first.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct BlocksQuery {
     /// Lowest height; as many below `to` as the limit allows when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,14 +84,23 @@ pub struct BlocksQuery {
     pub limit: Option<u64>,
 }
 
+/// How the ledger stands: newest block, members, and this domain's own node if it runs one.
+#[utoipa::path(get, path = "/api/v1/ledger", tag = "ledger", responses((status = 200, body = StatusPage),
+    (status = 502, body = Problem)))]
 async fn status(State(desk): Service) -> Answer<StatusPage> {
     within(desk.status()).await
 }
 
+/// Blocks, newest first, 20 unless told otherwise, 200 at most.
+#[utoipa::path(get, path = "/api/v1/ledger/blocks", tag = "ledger", params(BlocksQuery),
+    responses((status = 200, body = [BlockLine]), (status = 400, body = Problem), (status = 404, body = Problem)))]
 async fn blocks(State(desk): Service, Query(query): Query<BlocksQuery>) -> Answer<Vec<BlockLine>> {
     within(desk.blocks(query)).await
 }
 
+/// A transaction: which command it was, what it brought, and why it was refused if it was.
+#[utoipa::path(get, path = "/api/v1/ledger/transactions/{hash}", tag = "ledger", params(("hash" = String, Path)),
+    responses((status = 200, body = TransactionPage), (status = 400, body = Problem), (status = 404, body = Problem)))]
 async fn transaction(State(desk): Service, Path(hash): Path<String>) -> Answer<TransactionPage> {
     let hash = hash.parse().map_err(|_| {
         Problem::invalid(format!(
@@ -169,7 +184,7 @@ impl Desk {
         }
         let from = query.from.unwrap_or(0).max((to + 1).saturating_sub(limit));
         if from > to {
-            return Err(Problem::invalid(format!("from {from} is above to {to}")));
+            return Err(Problem::invalid(format!("from ({from}) is above to ({to})")));
         }
         let names = by_account(&self.names().await?);
         let mut lines = Vec::new();

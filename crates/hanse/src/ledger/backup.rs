@@ -17,6 +17,8 @@ use clap::Args;
 use hanse_chain::ledger::Ledger;
 use hanse_chain::store::{BackupHead, check_backup};
 use hanse_orchestrator::api::Problem;
+use indicatif::HumanBytes;
+use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -32,7 +34,7 @@ const STALLED: Duration = Duration::from_secs(60);
 /// Where a backup is served.
 const PATH: &str = "/api/v1/ledger/backup";
 
-struct Source {
+pub(super) struct Source {
     ledger: Option<Weak<Ledger>>,
     one_at_a_time: Arc<Semaphore>,
 }
@@ -46,7 +48,11 @@ pub fn routes(ledger: Option<Weak<Ledger>>) -> Router {
     Router::new().route(PATH, get(serve)).with_state(Arc::new(source))
 }
 
-async fn serve(State(source): State<Arc<Source>>) -> Result<Response, Problem> {
+/// The embedded ledger as it is now, for `hanse ledger restore`. One at a time is taken.
+#[utoipa::path(get, path = "/api/v1/ledger/backup", tag = "ledger", responses(
+    (status = 200, content_type = "application/octet-stream", description = "Not whole unless its checksum is right."),
+    (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn serve(State(source): State<Arc<Source>>) -> Result<Response, Problem> {
     let ledger = source.ledger.as_ref().and_then(Weak::upgrade).ok_or_else(|| {
         Problem::not_found("this agent runs no ledger node of its own; back up where the ledger's nodes run")
     })?;
@@ -142,12 +148,22 @@ pub async fn run(arguments: BackupArguments) -> anyhow::Result<()> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    output::print(api.output, &head, |head| {
+    let bytes = std::fs::metadata(&file)?.len();
+    let name = std::path::absolute(&file).unwrap_or(file);
+    let document = json!({
+        "file": name, "bytes": bytes, "genesis": head.genesis, "height": head.height, "hash": head.hash,
+        "stateRoot": head.state_root,
+    });
+    output::print(api.output, &document, |_| {
+        let cell = |name: &str, value: String| vec![name.to_owned(), value];
+        let table = output::table(&[
+            cell("backup", name.display().to_string()),
+            cell("size", HumanBytes(bytes).to_string()),
+            cell("height", head.height.to_string()),
+            cell("block hash", head.hash.to_string()),
+        ]);
         format!(
-            "{}: the ledger up to block {} ({})\nTo use it: hanse ledger restore {0}",
-            file.display(),
-            head.height,
-            head.hash
+            "{table}To use it, with an agent that is stopped and has no ledger: hanse ledger restore FILE --config hanse.yaml"
         )
     })
 }
@@ -166,7 +182,10 @@ pub async fn fetch(client: &Client, file: &Path, mut progress: impl FnMut(u64)) 
     let mut unfinished = tempfile::Builder::new()
         .prefix(".hanse-backup-")
         .tempfile_in(folder)
-        .with_context(|| format!("no file can be made in {}", folder.display()))?;
+        .with_context(|| {
+            let folder = folder.display();
+            format!("no file can be made in {folder}; name one in a folder that is there and may be written")
+        })?;
     let taken = client.download(PATH, |part| {
         progress(part.len() as u64);
         unfinished

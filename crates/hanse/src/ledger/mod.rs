@@ -12,7 +12,7 @@ use clap::Subcommand;
 
 use crate::cli::ApiArguments;
 
-pub use api::routes;
+pub use api::{Description, routes};
 pub use deploy::deploy;
 
 /// What can be done with a ledger.
@@ -43,7 +43,7 @@ pub enum Ledger {
     Restore(offline::RestoreArguments),
     /// Move a damaged store aside, so that the agent fetches the ledger from the other members when it is started.
     #[command(after_help = "Example: hanse ledger resync --config hanse.yaml")]
-    Resync(offline::OfflineArguments),
+    Resync(offline::ResyncArguments),
     /// Let a restored validator vote at once, where the others can decide nothing without it (fewer than 4 members, or too
     /// many restored at a time).
     #[command(after_help = "Example: hanse ledger vote --old-node-is-gone --config hanse.yaml")]

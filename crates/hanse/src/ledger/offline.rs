@@ -109,16 +109,21 @@ pub async fn verify(arguments: OfflineArguments) -> anyhow::Result<()> {
         "height": height, "hash": hash, "stateRoot": state_root, "floor": floor, "transactions": transactions,
         "executed": floor == 0, "good": true,
     });
-    output::print(arguments.output, &document, |_| match floor {
-        0 => format!(
-            "good: all blocks up to {height} ({hash}), executed again with their {transactions} transactions, give the \
-             stored state (root {state_root})"
-        ),
-        _ => format!(
-            "good: all headers and certificates up to block {height} ({hash}), the {transactions} transactions from block \
-             {floor} on, and the stored state (root {state_root}). Nothing was executed again, because transactions below \
-             block {floor} are not kept here"
-        ),
+    output::print(arguments.output, &document, |_| {
+        let cell = |name: &str, value: String| vec![name.to_owned(), value];
+        let table = output::table(&[
+            cell("height", height.to_string()),
+            cell("block hash", hash.to_string()),
+            cell("state root", state_root.to_string()),
+            cell("transactions", transactions.to_string()),
+        ]);
+        match floor {
+            0 => format!("{table}The stored ledger is good: all blocks, executed again, give the stored state."),
+            _ => format!(
+                "{table}The stored ledger is good: all headers and certificates, the transactions from block {floor} on, and the \
+                 state.\nNothing was executed again, because older transactions are not kept here."
+            ),
+        }
     })
 }
 
@@ -186,10 +191,48 @@ pub async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
     })
 }
 
+/// Options of `hanse ledger resync`.
+#[derive(Debug, Args)]
+pub struct ResyncArguments {
+    /// Move the write-ahead log of consensus aside, and keep the store. For a log that can't be read.
+    #[arg(long)]
+    log: bool,
+    #[command(flatten)]
+    offline: OfflineArguments,
+}
+
 /// Runs `hanse ledger resync`.
-pub fn resync(arguments: &OfflineArguments) -> anyhow::Result<()> {
-    let place = Place::find(&arguments.config)?;
+pub fn resync(arguments: &ResyncArguments) -> anyhow::Result<()> {
+    let place = Place::find(&arguments.offline.config)?;
     place.refuse_in_use()?;
+    let (what, moved) = match arguments.log {
+        true => ("write-ahead log", Abstention::begin_without_log(&place.folder)?),
+        false => ("store", move_store(&place)?),
+    };
+    let abstains = Abstention::is_marked(&place.folder);
+    output::print(
+        arguments.offline.output,
+        &json!({ "movedTo": moved, "abstains": abstains }),
+        |_| {
+            let moved = match &moved {
+                Some(moved) => format!("The {what} is now {}", moved.display()),
+                None => format!("There was no {what}"),
+            };
+            let then = match arguments.log {
+                true => "Start the agent: its node follows the others",
+                false => "Start the agent: its node fetches the ledger from the other members",
+            };
+            let votes = match abstains {
+                true => "when it has seen them decide blocks without it",
+                false => "when it has reached the height at which it voted last",
+            };
+            format!("{moved}.\n{then}, and votes again {votes}.")
+        },
+    )
+}
+
+/// Moves the store aside and returns its new name; `None` if there was none.
+fn move_store(place: &Place) -> anyhow::Result<Option<PathBuf>> {
     let embedded = place.config.ledger.embedded.as_ref();
     if place.genesis.members.len() == 1 && embedded.is_none_or(|embedded| embedded.bootstrap.is_empty()) {
         bail!(
@@ -200,22 +243,14 @@ pub fn resync(arguments: &OfflineArguments) -> anyhow::Result<()> {
     // Before the store is gone: a node must never begin anew and vote.
     Abstention::begin(&place.folder)?;
     let store = place.store();
-    let aside = store.exists().then(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        store.with_file_name(format!("{FILE_NAME}.aside-{}", now.as_millis()))
-    });
-    if let Some(aside) = &aside {
-        std::fs::rename(&store, aside).with_context(|| format!("could not move {} aside", store.display()))?;
-        File::open(&place.folder)?.sync_all()?;
+    if !store.exists() {
+        return Ok(None);
     }
-    let document = json!({ "movedTo": aside, "abstains": Abstention::is_marked(&place.folder) });
-    output::print(arguments.output, &document, |_| {
-        let moved = match &aside {
-            Some(aside) => format!("the store is now {}", aside.display()),
-            None => "there was no store".to_owned(),
-        };
-        format!("{moved}; start the agent, and its node fetches the ledger from the other members")
-    })
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let aside = store.with_file_name(format!("{FILE_NAME}.aside-{}", now.as_millis()));
+    std::fs::rename(&store, &aside).with_context(|| format!("could not move {} aside", store.display()))?;
+    File::open(&place.folder)?.sync_all()?;
+    Ok(Some(aside))
 }
 
 /// Runs `hanse ledger vote`.

@@ -2,9 +2,10 @@
 
 use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How the ledger stands, as this agent sees it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusPage {
     /// The JSON-RPC endpoint in use.
@@ -21,17 +22,18 @@ pub struct StatusPage {
 }
 
 /// A member.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberName {
     pub name: String,
+    #[schema(value_type = String)]
     pub account: Address,
     /// Whether it is this domain.
     pub me: bool,
 }
 
 /// The embedded node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodePage {
     /// Whether it is one of the validators of the next height.
@@ -53,15 +55,18 @@ pub struct NodePage {
 }
 
 /// A block.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BlockLine {
     pub height: u64,
+    #[schema(value_type = String)]
     pub hash: B256,
+    #[schema(value_type = String)]
     pub state_root: B256,
     /// Unix seconds.
     pub time: u64,
     /// Who proposed it; on other chains whoever gets the fees.
+    #[schema(value_type = String)]
     pub proposer: Address,
     /// The proposer's name, if it is a member.
     pub proposer_name: Option<String>,
@@ -70,18 +75,21 @@ pub struct BlockLine {
 }
 
 /// A transaction.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransactionPage {
+    #[schema(value_type = String)]
     pub hash: B256,
     /// `waiting`, `succeeded` or `reverted`.
     pub outcome: String,
     /// Height of its block, unless it waits.
     pub block: Option<u64>,
+    #[schema(value_type = String)]
     pub from: Address,
     /// The sender's name, if it is a member.
     pub from_name: Option<String>,
     /// None where it creates a contract.
+    #[schema(value_type = Option<String>)]
     pub to: Option<Address>,
     pub nonce: u64,
     pub gas_used: Option<u64>,
@@ -94,7 +102,7 @@ pub struct TransactionPage {
 }
 
 /// Something of a contract, in words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Decoded {
     /// `Federation`, `Consortium`, or an address.
@@ -105,7 +113,7 @@ pub struct Decoded {
 }
 
 /// Why a contract refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reason {
     /// Name of the contract's error; empty if it is none of ours.

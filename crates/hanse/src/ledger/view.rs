@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use alloy::primitives::B256;
 use clap::Args;
 
 use super::api::BlocksQuery;
@@ -121,7 +122,7 @@ fn status_text(page: &StatusPage, now: u64) -> String {
                     "follows without a vote"
                 },
             ]),
-            row(["mempool", &format!("{} transactions wait", node.mempool)]),
+            row(["mempool", &waiting(node.mempool)]),
         ]);
         if let Some(reason) = &node.abstains {
             rows.push(row(["does not vote", reason]));
@@ -136,12 +137,26 @@ fn status_text(page: &StatusPage, now: u64) -> String {
     output::table(&rows)
 }
 
+fn waiting(transactions: usize) -> String {
+    match transactions {
+        0 => "empty".to_owned(),
+        1 => "1 transaction waits".to_owned(),
+        more => format!("{more} transactions wait"),
+    }
+}
+
+/// Enough of a hash to tell it from others; all of it is in the JSON form.
+fn short(hash: B256) -> String {
+    let text = hash.to_string();
+    format!("{}…{}", &text[..12], &text[text.len() - 4..])
+}
+
 fn block_table(lines: &[BlockLine], now: u64) -> String {
     let mut rows = vec![row(["HEIGHT", "HASH", "WHEN", "PROPOSER", "TRANSACTIONS", "GAS USED"])];
     rows.extend(lines.iter().map(|line| {
         row([
             &line.height.to_string(),
-            &line.hash.to_string(),
+            &short(line.hash),
             &ago(line.time, now),
             line.proposer_name.as_deref().unwrap_or(&line.proposer.to_string()),
             &line.transactions.to_string(),
@@ -165,14 +180,14 @@ fn transaction_text(page: &TransactionPage) -> String {
         row(["from", &sender]),
     ];
     match (&page.command, page.to) {
-        (Some(command), _) => rows.push(row(["command", &said(command)])),
+        (Some(command), _) => rows.extend(said("command", command)),
         (None, Some(to)) => rows.push(row(["to", &to.to_string()])),
         (None, None) => rows.push(row(["to", "creates a contract"])),
     }
     if let Some(gas) = page.gas_used {
         rows.push(row(["gas used", &gas.to_string()]));
     }
-    rows.extend(page.events.iter().map(|event| row(["event", &said(event)])));
+    rows.extend(page.events.iter().flat_map(|event| said("event", event)));
     match &page.revert {
         Some(reason) if reason.name.is_empty() => rows.push(row(["reverted", &reason.message])),
         Some(reason) => rows.push(row(["reverted", &format!("{}: {}", reason.name, reason.message)])),
@@ -185,12 +200,44 @@ fn transaction_text(page: &TransactionPage) -> String {
     output::table(&rows)
 }
 
-fn said(what: &Decoded) -> String {
-    format!("{}.{} {}", what.contract, what.name, what.fields)
+/// What it is, and its fields, a line each.
+fn said(heading: &str, what: &Decoded) -> Vec<Vec<String>> {
+    let mut fields: Vec<String> = Vec::new();
+    for part in what.fields.split(", ") {
+        // The values may have commas in them, too.
+        let named = part.split_once(": ").is_some_and(|(name, _)| {
+            !name.is_empty()
+                && name
+                    .chars()
+                    .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        });
+        match fields.last_mut() {
+            Some(last) if !named => *last += &format!(", {part}"),
+            _ => fields.push(part.to_owned()),
+        }
+    }
+    let mut rows = vec![row([heading, &format!("{}.{}", what.contract, what.name)])];
+    rows.extend(fields.iter().map(|field| row(["", &format!("  {field}")])));
+    rows
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn fields_are_told_a_line_each_whatever_commas_their_values_have() {
+        let what = super::Decoded {
+            contract: "Federation".into(),
+            name: "Announced".into(),
+            fields: "id: 7, note: \"one, two\", to: 0x5a".into(),
+        };
+        let rows = super::said("event", &what);
+        let told: Vec<&str> = rows.iter().map(|row| row[1].trim()).collect();
+        assert_eq!(
+            told,
+            ["Federation.Announced", "id: 7", "note: \"one, two\"", "to: 0x5a"]
+        );
+    }
+
     #[test]
     fn ages_are_told_in_a_unit_that_can_be_read() {
         let ages: Vec<String> = [0, 119, 121, 8000, 200_000]
