@@ -111,6 +111,61 @@ fn a_listener_that_others_can_reach_needs_a_token() {
 }
 
 #[test]
+fn on_a_listener_that_others_can_reach_metrics_need_the_token_and_probes_do_not() {
+    const TOKEN: &str = "0123456789abcdef-right";
+    let mut league = League::prepare(1);
+    let agent = &league.agents[0];
+    let port = agent.api.rsplit(':').next().unwrap().to_owned();
+    let file = agent.config.with_file_name("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let text = std::fs::read_to_string(&agent.config).unwrap();
+    let text = text.replace(&format!("listen: 127.0.0.1:{port}"), &format!("listen: 0.0.0.0:{port}"));
+    let text = text.replace("tokenFile: null", "tokenFile: token");
+    std::fs::write(&agent.config, text).unwrap();
+    league.spawn(0);
+    league.wait_ready(0);
+
+    let metrics = format!("{}/metrics", league.agents[0].api);
+    let get = |authorization: Option<&str>| {
+        let mut request = reqwest::blocking::Client::new().get(&metrics);
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let answer = request.send().unwrap();
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        (answer.status().as_u16(), kind, answer.text().unwrap())
+    };
+    let wrong = [
+        None,
+        Some("Bearer "),
+        Some("Bearer 0123456789abcdef-wrong"),
+        Some("Bearer 0123456789abcdef-right2"),
+        Some("Bearer 0123456789abcdef"),
+        Some("Basic 0123456789abcdef-right"),
+        Some(TOKEN),
+    ];
+    for authorization in wrong {
+        let (status, kind, text) = get(authorization);
+        assert_eq!(
+            (status, kind.as_str()),
+            (401, "application/problem+json"),
+            "{authorization:?}"
+        );
+        assert!(text.contains("Authorization: Bearer"), "{authorization:?}: {text}");
+        assert!(!text.contains("hanse_"), "{authorization:?}: {text}");
+    }
+    let (status, kind, text) = get(Some(&format!("Bearer {TOKEN}")));
+    assert_eq!(status, 200, "{text}");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    assert!(text.contains("hanse_agent_info"), "{text}");
+    // What a kubelet asks, which has no token.
+    for probe in ["live", "ready", "health"] {
+        let answer = reqwest::blocking::get(format!("{}/api/v1/{probe}", league.agents[0].api)).unwrap();
+        assert!(answer.status().is_success(), "{probe}: {}", answer.status());
+    }
+}
+
+#[test]
 fn of_two_agents_with_one_seed_that_start_at_the_same_instant_one_stops() {
     let mut league = League::prepare(4);
     (1..4).for_each(|index| league.spawn(index));
