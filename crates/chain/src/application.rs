@@ -50,10 +50,21 @@ pub struct Decided {
     pub certificate: Bytes,
 }
 
-/// Why a proposed block is refused. The reason goes to the log and to the evidence record.
+/// A block is wrong, as every node with the same parent sees it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid block: {0}")]
 pub struct InvalidBlock(pub String);
+
+/// Why a node does not vote for a proposed block.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The block is wrong: its proposer is to blame. The reason goes to the log and to the evidence record.
+    #[error(transparent)]
+    Invalid(#[from] InvalidBlock),
+    /// This node judges by what others may see otherwise, its own clock or its own store. That says nothing of the proposer.
+    #[error("refused by this node alone: {0}")]
+    Here(String),
+}
 
 /// The application can't go on: the store failed, or a decided block gives another state root here than it claims.
 /// The node halts and says so; it never repairs.
@@ -83,8 +94,12 @@ pub trait Application: Send + Sync + 'static {
     /// `now_ms` is Unix time in milliseconds.
     fn build(&self, proposer: Address, now_ms: u64) -> Result<Bytes, Halt>;
 
-    /// Checks a proposed block for `tip + 1` completely: form, parent, time, proposer, and by execution every root.
-    fn validate(&self, proposer: Address, block: &[u8], now_ms: u64) -> Result<(), InvalidBlock>;
+    /// Checks a proposed block for `tip + 1` completely: form, parent, time, proposer, and by execution every root. A block
+    /// that is wrong counts as that, whatever this node's clock says of its time.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    fn validate(&self, proposer: Address, block: &[u8], now_ms: u64) -> Result<(), Refused>;
 
     /// The 32 bytes that consensus votes on: the Ethereum block hash of an encoded block of any height.
     fn block_id(&self, block: &[u8]) -> Result<B256, InvalidBlock>;

@@ -9,7 +9,7 @@ use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::{Address, B256, Bytes, Signature, U256};
 use alloy::rlp::Decodable;
 use alloy::signers::SignerSync;
-use hanse_chain::application::{Application, Durability, MAX_BLOCK_BYTES};
+use hanse_chain::application::{Application, Durability, MAX_BLOCK_BYTES, Refused};
 use hanse_chain::ledger::{Ledger, MAX_AHEAD_SECONDS};
 use proptest::prelude::*;
 use support::*;
@@ -40,8 +40,10 @@ fn ledger_with_proposal() -> (tempfile::TempDir, std::sync::Arc<Ledger>, Bytes) 
 /// Refused when proposed, for this reason; the ledger goes on.
 #[track_caller]
 fn refused(ledger: &Ledger, block: &[u8], reason: &str) {
-    let error = ledger.validate(key(0).address(), block, now_ms()).unwrap_err();
-    assert!(error.0.contains(reason), "{error} should say {reason}");
+    match ledger.validate(key(0).address(), block, now_ms()) {
+        Err(Refused::Invalid(error)) => assert!(error.0.contains(reason), "{error} should say {reason}"),
+        other => panic!("{other:?} should say {reason}"),
+    }
     assert_eq!(ledger.halted(), None);
 }
 
@@ -57,7 +59,6 @@ fn a_wrong_header_is_refused_with_the_field_that_is_wrong() {
         change(&mut block.header);
         encode(&block)
     };
-    let later = now() + MAX_AHEAD_SECONDS + 60;
     refused(
         &ledger,
         &with_header(|h| h.state_root = B256::repeat_byte(9)),
@@ -78,14 +79,31 @@ fn a_wrong_header_is_refused_with_the_field_that_is_wrong() {
         &with_header(|h| h.transactions_root = B256::ZERO),
         "not those of the header",
     );
-    let mut future = decoded(&block);
-    future.header.timestamp = later;
-    refused(&ledger, &encode(&future), "ahead of this node's clock");
     ledger.validate(key(0).address(), &block, now_ms()).unwrap();
     assert!(
         ledger.validate(key(1).address(), &block, now_ms()).is_err(),
         "another proposer"
     );
+}
+
+#[test]
+fn a_clock_that_is_behind_says_nothing_against_a_proposer_and_one_that_is_ahead_hides_nothing() {
+    let (_folder, ledger, _) = ledger_with_proposal();
+    let proposer = key(0).address();
+    let theirs = now_ms() + (MAX_AHEAD_SECONDS + 60) * 1000;
+    let honest = ledger.build(proposer, theirs).unwrap();
+    match ledger.validate(proposer, &honest, now_ms()) {
+        Err(Refused::Here(reason)) => assert!(reason.contains("ahead of this node's clock"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    ledger.validate(proposer, &honest, theirs).unwrap();
+    let limit = theirs - MAX_AHEAD_SECONDS * 1000;
+    ledger.validate(proposer, &honest, limit).unwrap();
+    assert!(ledger.validate(proposer, &honest, limit - 1000).is_err());
+    // Wrong whatever the time is.
+    let mut wrong = decoded(&honest);
+    wrong.header.state_root = B256::repeat_byte(9);
+    refused(&ledger, &encode(&wrong), "state root");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use malachitebft_app_channel::{NetworkRequest, Reply};
 use malachitebft_core_types::{CommitCertificate, Context as _, Round, Validity};
 use malachitebft_sync::RawDecidedValue;
 
-use super::app::{App, Exit, Held, blocking};
+use super::app::{App, Exit, blocking};
 use super::certificate;
 use super::conflict::{Conflict, TWIN};
 use super::context::{Height, LedgerContext, ValidatorAddress};
@@ -19,9 +19,10 @@ use super::evidence::Evidence;
 use super::pace::Pace;
 use super::peers::Peers;
 use super::proposals::{now_ms, proposed};
+use super::starting::Held;
 use super::validators::ValidatorSet;
 use super::value::{MAX_SENT_BLOCK, Part, Value};
-use crate::application::{Durability, Halt};
+use crate::application::{Durability, Halt, Refused};
 
 /// A quorum has found the time of a decided block acceptable. This node's clock, which may be wrong, has no say any more:
 /// otherwise a node whose clock is behind could neither vote for the others' blocks nor fetch them.
@@ -241,7 +242,7 @@ impl App<'_> {
         let bytes = block.clone();
         let verdict = blocking(&self.shared.application, move |app| {
             let id = app.block_id(&bytes)?;
-            let mut verdict = Ok(id);
+            let mut verdict = Ok::<_, Refused>(id);
             for account in accounts {
                 verdict = app.validate(account, &bytes, ANY_TIME).map(|()| id);
                 if verdict.is_ok() {
@@ -258,7 +259,11 @@ impl App<'_> {
                 self.blocks.insert(&proposed);
                 Ok(SyncedValueOutcome::Verdict(proposed))
             }
-            Err(error) => {
+            Err(Refused::Here(error)) => {
+                tracing::error!(%height, error, "can't take a block fetched from another node");
+                Ok(SyncedValueOutcome::LocalTransientError)
+            }
+            Err(Refused::Invalid(error)) => {
                 tracing::error!(%height, %error, "refused a block fetched from another node");
                 Ok(SyncedValueOutcome::PeerFault)
             }

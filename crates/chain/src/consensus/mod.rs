@@ -9,7 +9,7 @@
 //! it returns; start one node for each validator key; watch [`ConsensusStatus::halted`]: a node that halts does so because
 //! going on would be wrong, and its operator has to find out why.
 //!
-//! **How it works.** `service` starts the engine and an application loop (`app`, with `proposals` and
+//! **How it works.** `service` starts the engine and an application loop (`app`, with `starting`, `proposals` and
 //! `decisions`) that answers it. Votes and proposals carry block ids only; blocks travel once, in parts (`value`,
 //! `assembly`). When the next height starts is decided in `pace`. Transactions are gossiped on the topic of the block
 //! parts, so there is one network only. Everything that decides something is a pure module of its own: `pace`, `gate`, `assembly`, `watchdog`, `abstention`.
@@ -23,6 +23,7 @@ mod codec;
 #[cfg(test)]
 mod codec_tests;
 mod conflict;
+mod connections;
 mod context;
 mod decisions;
 mod engine;
@@ -31,6 +32,7 @@ mod farewell;
 #[cfg(test)]
 mod fuzz_tests;
 mod gate;
+mod gossip;
 mod heights;
 mod identity;
 mod intake;
@@ -40,6 +42,7 @@ mod proof;
 mod proposals;
 mod service;
 mod signing;
+mod starting;
 mod status;
 mod twin;
 mod validators;

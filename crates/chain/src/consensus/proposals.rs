@@ -16,7 +16,7 @@ use super::context::{Height, LedgerContext, ValidatorAddress};
 use super::evidence::{Evidence, Misbehaviour};
 use super::signing::Verifier;
 use super::value::{BlockId, BlockPart, MAX_SENT_BLOCK, Part, Value};
-use crate::application::Halt;
+use crate::application::{Halt, InvalidBlock, Refused};
 
 impl App<'_> {
     /// Blocks that came before their height did are checked now.
@@ -198,18 +198,11 @@ impl App<'_> {
         tracing::debug!(%height, %round, %id, valid = verdict.is_ok(), took = ?started.elapsed(), "checked a block");
         let validity = match verdict {
             Ok(()) => Validity::Valid,
-            Err(Some(error)) if publisher == proposer => {
-                tracing::warn!(%height, %round, %id, %proposer, %error, "refused a proposed block");
-                let case = Evidence {
-                    validator: account,
-                    kind: Misbehaviour::InvalidBlock,
-                    height: height.0,
-                    round,
-                    seen_at: now_ms() / 1000,
-                    detail: error.0,
-                    proof: None,
-                };
-                self.record(case).await?;
+            Err(Some(refused)) if publisher == proposer => {
+                tracing::warn!(%height, %round, %id, %proposer, error = %refused, "refused a proposed block");
+                if let Some(case) = accusation(account, height, round, refused, now_ms()) {
+                    self.record(case).await?;
+                }
                 Validity::Invalid
             }
             Err(error) => {
@@ -235,6 +228,22 @@ impl App<'_> {
     }
 }
 
+/// What the refusal of a block says against its proposer, if anything. Pure. `now_ms` is Unix time in milliseconds.
+fn accusation(proposer: Address, height: Height, round: u32, refused: Refused, now_ms: u64) -> Option<Evidence> {
+    match refused {
+        Refused::Invalid(InvalidBlock(detail)) => Some(Evidence {
+            validator: proposer,
+            kind: Misbehaviour::InvalidBlock,
+            height: height.0,
+            round,
+            seen_at: now_ms / 1000,
+            detail,
+            proof: None,
+        }),
+        Refused::Here(_) => None,
+    }
+}
+
 pub(super) fn proposed(
     height: Height,
     round: Round,
@@ -255,4 +264,26 @@ pub(super) fn proposed(
 pub(super) fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_for_everybody_is_said_against_the_proposer() {
+        let proposer = Address::repeat_byte(3);
+        let accused = |refused| accusation(proposer, Height(7), 1, refused, 1_900);
+        let case = accused(InvalidBlock("state root".into()).into()).unwrap();
+        assert_eq!(
+            (case.validator, case.height, case.round, case.seen_at),
+            (proposer, 7, 1, 1)
+        );
+        assert_eq!(
+            (case.kind, case.detail.as_str()),
+            (Misbehaviour::InvalidBlock, "state root")
+        );
+        assert_eq!(accused(Refused::Here("ahead of this node's clock".into())), None);
+    }
 }

@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::check::{self, CheckError};
 use super::{Asked, Committed, Head, Ledger, RECENT_STATES, claims, rules};
-use crate::application::{Application, Decided, Durability, Halt, HeightRules, InvalidBlock, MAX_BLOCK_BYTES, Tip};
+use crate::application::{
+    Application, Decided, Durability, Halt, HeightRules, InvalidBlock, MAX_BLOCK_BYTES, Refused, Tip,
+};
 use crate::execution::block::{BlockExecution, ExecutedBlock, Inclusion};
 use crate::execution::decode::{DecodedBlock, decode_block};
 use crate::execution::senders;
@@ -49,17 +51,18 @@ impl Application for Ledger {
         Ok(encoded)
     }
 
-    fn validate(&self, proposer: Address, block: &[u8], now_ms: u64) -> Result<(), InvalidBlock> {
-        self.not_halted().map_err(|halt| InvalidBlock(halt.to_string()))?;
+    fn validate(&self, proposer: Address, block: &[u8], now_ms: u64) -> Result<(), Refused> {
+        self.not_halted().map_err(|halt| Refused::Here(halt.to_string()))?;
         let block = decode_block(block)?;
         let head = self.head();
         let checked = check::follows(&block, &head.snapshot)
-            .and_then(|()| check::timely(&block, &head.snapshot, proposer, now_ms))
+            .and_then(|()| check::proposed_by(&block, proposer))
             .and_then(|()| self.executed(&head, &block));
         match checked {
-            Ok(_) => Ok(()),
-            Err(CheckError::Invalid(invalid)) => Err(invalid),
-            Err(CheckError::Store(error)) => Err(InvalidBlock(self.halt_on(error).to_string())),
+            // Last, so that no time can hide what else is wrong.
+            Ok(_) => check::timely(&block, &head.snapshot, now_ms).map_err(Refused::Here),
+            Err(CheckError::Invalid(invalid)) => Err(invalid.into()),
+            Err(CheckError::Store(error)) => Err(Refused::Here(self.halt_on(error).to_string())),
         }
     }
 

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256, Bytes, keccak256};
 use futures::future::join_all;
-use hanse_chain::application::{Application, Decided, Durability, Halt, HeightRules, InvalidBlock, Tip, Validator};
+use hanse_chain::application::{
+    Application, Decided, Durability, Halt, HeightRules, InvalidBlock, Refused, Tip, Validator,
+};
 use hanse_chain::consensus::{Consensus, ConsensusConfig, ConsensusStartError, ConsensusStatus};
 use hanse_chain::genesis::ConsensusParameters;
 use hanse_chain::key::ValidatorKey;
@@ -184,17 +186,17 @@ impl Application for Counter {
         Ok(serde_json::to_vec(&block).unwrap().into())
     }
 
-    fn validate(&self, proposer: Address, block: &[u8], _: u64) -> Result<(), InvalidBlock> {
+    fn validate(&self, proposer: Address, block: &[u8], _: u64) -> Result<(), Refused> {
         let block = Self::decode(block)?;
         if self.has(Fault::RefusesBlocks) {
-            return Err(InvalidBlock("this ledger refuses blocks".into()));
+            return Err(Refused::Here("this ledger refuses blocks".into()));
         }
         let tip = self.tip();
         if block.height != tip.height + 1 || block.parent != tip.hash {
-            return Err(InvalidBlock(format!("block {} does not follow {tip:?}", block.height)));
+            return Err(InvalidBlock(format!("block {} does not follow {tip:?}", block.height)).into());
         }
         if block.proposer != proposer {
-            return Err(InvalidBlock(format!("proposed by {}, not {proposer}", block.proposer)));
+            return Err(InvalidBlock(format!("proposed by {}, not {proposer}", block.proposer)).into());
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use alloy::consensus::{Block, Header, TxEnvelope};
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::rlp::Decodable;
-use hanse_chain::application::{Application, Decided, Durability, Halt, HeightRules, InvalidBlock, Tip};
+use hanse_chain::application::{Application, Decided, Durability, Halt, HeightRules, InvalidBlock, Refused, Tip};
 use hanse_chain::consensus::{Consensus, ConsensusConfig, Wishes};
 use hanse_chain::ledger::Ledger;
 use tokio::sync::{mpsc, watch};
@@ -44,7 +44,7 @@ impl Application for Liar {
     fn rules(&self) -> Result<HeightRules, Halt> {
         self.0.rules()
     }
-    fn validate(&self, proposer: Address, block: &[u8], now_ms: u64) -> Result<(), InvalidBlock> {
+    fn validate(&self, proposer: Address, block: &[u8], now_ms: u64) -> Result<(), Refused> {
         self.0.validate(proposer, block, now_ms)
     }
     fn block_id(&self, block: &[u8]) -> Result<B256, InvalidBlock> {

@@ -35,6 +35,11 @@ async fn with_a_clock_that_is_off_by(offset: &str) {
             )
             .await;
     }
+    // Each refused what others proposed; that is for the clocks to settle and no misbehaviour.
+    for member in 0..4 {
+        let recorded = std::fs::read_to_string(league.folder(member).join("consensus/evidence.json"));
+        assert!(recorded.is_err(), "member {member} recorded {}", recorded.unwrap());
+    }
     println!("TALLY wrong_clock_rounds={}", rounds(8));
     league.finish().await;
 }
