@@ -1,4 +1,4 @@
-//! Blocks, transactions, JSON-RPC bodies and connections to the consensus port under changed bytes.
+//! Blocks, transactions, JSON-RPC bodies, WebSocket frames and connections to the consensus port under changed bytes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "support/chain.rs"]
@@ -7,11 +7,13 @@ mod fuzzing;
 mod processes;
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use alloy::primitives::keccak256;
+use alloy::providers::{Provider, ProviderBuilder, RootProvider};
 use chain::{Chain, DEADLINE};
 use fuzzing::{fuzz, keep};
 use hanse_chain::application::Application;
@@ -97,6 +99,79 @@ async fn json_rpc_bodies() {
     })
     .await
     .unwrap();
+    chain.stop().await;
+}
+
+/// A message from a client, or a part of one (RFC 6455, section 5.2).
+fn frame(first: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match u16::try_from(payload.len()).unwrap() {
+        short @ 0..126 => frame.push(0x80 | u8::try_from(short).unwrap()),
+        long => {
+            frame.push(0x80 | 126);
+            frame.extend(long.to_be_bytes());
+        }
+    }
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// A WebSocket on which these bytes follow the handshake and nothing more. What the server sends until it hangs up.
+fn converse(address: SocketAddr, frames: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // A server that hangs up in the middle is right.
+    let _ = stream.write_all(frames);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            panic!("the connection hangs after {}", String::from_utf8_lossy(&answer))
+        }
+        _ => answer,
+    }
+}
+
+/// Panics of the server's tasks, which nobody else would see.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn web_socket_frames() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::SeqCst);
+        report(panic);
+    }));
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::start(folder.path(), 1).await;
+    let address = chain.rpc.address();
+    tokio::task::spawn_blocking(move || {
+        fuzz("web-socket", |frames| {
+            let answer = converse(address, frames);
+            assert!(
+                answer.is_empty() || answer.starts_with(b"HTTP/1.1 101 "),
+                "no handshake: {}",
+                String::from_utf8_lossy(&answer)
+            );
+            assert_eq!(PANICS.load(Ordering::SeqCst), 0, "the server failed");
+        });
+        let ask = frame(0x81, [7; 4], br#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}"#);
+        let close = frame(0x88, [7; 4], &[]);
+        let answer = converse(address, &[ask, close].concat());
+        assert!(String::from_utf8_lossy(&answer).contains("HTTP/1.1 101 "));
+    })
+    .await
+    .unwrap();
+    let socket: RootProvider = ProviderBuilder::default().connect(&chain.ws()).await.unwrap();
+    let id = tokio::time::timeout(DEADLINE, socket.get_chain_id());
+    assert_eq!(id.await.expect("an answer in time").unwrap(), CHAIN_ID);
     chain.stop().await;
 }
 
@@ -191,6 +266,37 @@ fn write_the_corpus() {
                 ),
             ),
             ("batch", batch.to_string().into_bytes()),
+        ],
+    );
+    // Text, the same in pieces with a ping between, more than 125 bytes, what is no text, and the end.
+    let (plain, masked) = ([0; 4], [0x5a, 0x01, 0xff, 0x80]);
+    let subscribe = call("eth_subscribe", json!(["newHeads"]));
+    let balance = call("eth_getBalance", json!([account, "latest"]));
+    let close = frame(0x88, masked, &[0x03, 0xe8]);
+    let (begin, end) = balance.split_at(40);
+    let pieces = [
+        frame(0x01, masked, begin),
+        frame(0x89, masked, b"are you there?"),
+        frame(0x80, masked, end),
+    ];
+    let logs = call(
+        "eth_subscribe",
+        json!(["logs", { "address": account, "topics": [null, [keccak256("x")]] }]),
+    );
+    keep(
+        "web-socket",
+        &[
+            ("subscribe", frame(0x81, plain, &subscribe)),
+            ("subscribe-logs", frame(0x81, plain, &logs)),
+            ("balance", [frame(0x81, masked, &balance), close.clone()].concat()),
+            ("pieces", pieces.concat()),
+            ("batch", frame(0x81, plain, batch.to_string().as_bytes())),
+            ("binary", frame(0x82, plain, &balance)),
+            (
+                "unsubscribe",
+                frame(0x81, plain, &call("eth_unsubscribe", json!(["0x1"]))),
+            ),
+            ("close", close),
         ],
     );
     let select = b"\x13/multistream/1.0.0\n\x07/noise\n".to_vec();
