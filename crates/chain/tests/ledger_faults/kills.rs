@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use crate::league::{League, rounds, seeded, stands_still};
+use crate::league::{League, comes_to_rest, rounds, seeded, stands_still};
 use crate::processes::all;
 
 const ALL: [usize; 4] = [0, 1, 2, 3];
@@ -12,9 +12,7 @@ const ALL: [usize; 4] = [0, 1, 2, 3];
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_killed_at_any_moment_lose_nothing_that_was_acknowledged() {
     let (_, mut random) = seeded();
-    let mut league = League::on_loopback(4);
-    league.start_all();
-    league.reach(&ALL, 1, "first block").await;
+    let mut league = League::of_four().await;
     let (mut kills, mut acknowledged) = (0, vec![0; 4]);
     for round in 0..rounds(6) {
         for _ in 0..random.random_range(1..4) {
@@ -70,9 +68,7 @@ async fn nodes_killed_at_any_moment_lose_nothing_that_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_nodes_killed_at_once_go_on_together() {
-    let mut league = League::on_loopback(4);
-    league.start_all();
-    league.reach(&ALL, 1, "first block").await;
+    let mut league = League::of_four().await;
     for _ in 0..rounds(2) {
         league.submit_all().await;
         let mut newest = 0;
@@ -89,8 +85,7 @@ async fn all_nodes_killed_at_once_go_on_together() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_store_is_gone_fetches_the_ledger_and_validates_again() {
-    let mut league = League::on_loopback(4);
-    league.start_all();
+    let mut league = League::of_four().await;
     league.reach(&ALL, 5, "some blocks").await;
     for _ in 0..rounds(1) {
         league.submit_all().await;
@@ -125,12 +120,10 @@ async fn a_node_whose_store_is_gone_fetches_the_ledger_and_validates_again() {
 /// Without a quorum: what is promised then is that nothing happens.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_of_the_nodes_decide_nothing_until_a_third_is_back() {
-    let mut league = League::on_loopback(4);
-    league.start_all();
-    league.reach(&ALL, 1, "first block").await;
+    let mut league = League::of_four().await;
     league.kill(2).await;
     league.kill(3).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    comes_to_rest(&league, &[0, 1]).await;
     league.submit_all().await;
     stands_still(&league, &[0, 1], Duration::from_secs(3)).await;
     league.start(2);

@@ -71,6 +71,23 @@ impl League {
         Self::of(settings, folder)
     }
 
+    /// Four members on loopback that have decided a block.
+    pub async fn of_four() -> Self {
+        Self::on_loopback(4).begun().await
+    }
+
+    /// The same, four at the first ports of a switch.
+    pub async fn of_four_on(switch: &Switch, parameters: ConsensusParameters) -> Self {
+        Self::on(switch, 4, parameters).begun().await
+    }
+
+    async fn begun(mut self) -> Self {
+        self.start_all();
+        let all: Vec<usize> = (0..self.settings.len()).collect();
+        self.reach(&all, 1, "first block").await;
+        self
+    }
+
     fn of(settings: Vec<Settings>, folder: tempfile::TempDir) -> Self {
         Self {
             nodes: settings.iter().map(|_| None).collect(),
@@ -192,6 +209,26 @@ impl League {
             }
         }
         assert_same_ledgers(&self.settings, self.sent());
+    }
+}
+
+/// Waits until these nodes have made no block for four heartbeats: votes that were under way when a network parted or a node died
+/// may still decide one.
+pub async fn comes_to_rest(league: &League, members: &[usize]) {
+    let heights = || -> Vec<u64> { members.iter().map(|member| league.report(*member).height).collect() };
+    let quiet = 4 * Duration::from_millis(u64::from(QUICK.heartbeat_ms));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let (mut before, mut since) = (heights(), Instant::now());
+    while since.elapsed() < quiet {
+        assert!(
+            Instant::now() < deadline,
+            "blocks are made without a quorum: {before:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = heights();
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
     }
 }
 

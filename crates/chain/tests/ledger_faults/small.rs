@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::league::{League, stands_still};
+use crate::league::{League, comes_to_rest, stands_still};
 use crate::processes::all;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +35,7 @@ async fn needs_all(members: u8) {
     .await;
     let others = &everybody[..last];
     // A block that had all votes when the last was killed may still be decided.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    comes_to_rest(&league, others).await;
     league.submit_all().await;
     stands_still(&league, others, Duration::from_secs(3)).await;
     league.start(last);
