@@ -2,20 +2,23 @@
 //! agreements alone, so that any number of them can come and go in any order.
 
 use hanse_agreement::AgreementId;
+use hanse_agreement::policy::Placement;
 
 use crate::model::{ConsumerRecord, Scenario};
 
 /// Replicas that the owner of a service keeps of its component.
 pub fn own_replicas(wanted: u32, records: &[ConsumerRecord]) -> u32 {
-    let given_away: u32 = records
-        .iter()
-        .filter(|record| record.stage.gives_share_away())
-        .map(|record| match record.scenario {
-            Scenario::Scale => record.announcement.requirements.replicas,
-            Scenario::Component | Scenario::Whole => wanted,
-        })
-        .sum();
-    wanted.saturating_sub(given_away)
+    let shares = records.iter().filter(|record| record.stage.gives_share_away());
+    let shares = shares.map(|record| match record.scenario {
+        Scenario::Scale => record.announcement.requirements.replicas,
+        Scenario::Component | Scenario::Whole => wanted,
+    });
+    let moved = shares.fold(Placement::at_home(wanted), |placement, share| {
+        // Who has given away all can't give more.
+        let moving = share.min(placement.consumer());
+        placement.move_out(moving).unwrap_or(placement)
+    });
+    moved.consumer()
 }
 
 /// Whether the owner's own component still takes part of the traffic. `restoring` is an agreement that is being taken back
