@@ -204,6 +204,7 @@ impl Federation {
             let event = event?;
             Ok(Told {
                 cursor: event.cursor,
+                digest: event.digest().0,
                 tx: event.tx.to_string(),
                 what: Happening::from(event.kind),
             })

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use hanse_agreement::policy::{NoBid, Offer, Reservations, decide};
-use hanse_agreement::{Account, Agreement, AgreementId};
+use hanse_agreement::{Account, Agreement, AgreementId, Effect};
 use hanse_ledger::{Cursor, LedgerError};
 use tokio::time::sleep;
 
 use crate::clock::now_ms;
 use crate::error::StepError;
-use crate::events::{Happening, Matter, Told};
+use crate::events::{Happening, Told};
 use crate::model::{ProviderRecord, Step, Timeline, Want};
 use crate::service::Shared;
 use crate::store::Batch;
+use crate::told::Mark;
 use crate::webhooks::{Delivery, MOST_WAITING, Notification, Subscription};
 
 const CURSOR: &str = "cursor";
@@ -58,7 +59,10 @@ impl Shared {
             "the chain replaced blocks that counted as final; going back to where they begin. Raise ledger.confirmations"
         );
         self.store
-            .commit(move |batch| batch.put_setting(CURSOR, &Cursor::before_block(block)))
+            .commit(move |batch| {
+                batch.undo_told(block)?;
+                batch.put_setting(CURSOR, &Cursor::before_block(block))
+            })
             .await?;
         self.wake_all();
         Ok(())
@@ -66,14 +70,21 @@ impl Shared {
 
     async fn take_in(self: &Arc<Self>, event: Told) -> Result<(), StepError> {
         let id = event.what.agreement;
-        let new_record = match (id, &event.what.matter) {
-            (Some(id), Matter::Announced { creator }) if *creator != self.me() => self.consider(id, *creator).await?,
-            (Some(id), Matter::Awarded { provider, .. }) if *provider == self.me() => self.reconsider(id)?,
+        let new_record = match &event.what.effect {
+            Some(Effect::Announced { id, creator, .. }) if *creator != self.me() => {
+                self.consider(*id, *creator).await?
+            }
+            Some(Effect::Awarded { id, provider, .. }) if *provider == self.me() => self.reconsider(*id)?,
             _ => None,
         };
         let drive = new_record.is_some();
         let deliveries = self.deliveries_of(&event)?;
         let notify = !deliveries.is_empty();
+        let mark = Mark {
+            block: event.cursor.block,
+            agreement: id.map(|id| id.0),
+            digest: event.digest,
+        };
         let (cursor, what, me) = (event.cursor, event.what, self.me());
         self.store
             .commit(move |batch| {
@@ -81,8 +92,11 @@ impl Shared {
                     batch.put_provider(record)?;
                 }
                 keep_what_only_the_event_tells(batch, &what, me)?;
-                for delivery in &deliveries {
-                    batch.put_delivery(delivery)?;
+                if notify && let Some(id) = batch.tell(&mark)? {
+                    for mut delivery in deliveries {
+                        delivery.notification.id.clone_from(&id);
+                        batch.put_delivery(&delivery)?;
+                    }
                 }
                 batch.put_setting(CURSOR, &cursor)
             })
@@ -179,6 +193,8 @@ impl Shared {
             .into_iter()
             .map(|subscription| Delivery {
                 notification: Notification {
+                    // Given when it is known whether it is told.
+                    id: String::new(),
                     subscription_id: subscription.id,
                     event: name.to_owned(),
                     tx_hash: event.tx.clone(),
@@ -226,21 +242,24 @@ fn keep_what_only_the_event_tells(
     event: &Happening,
     me: Account,
 ) -> Result<(), crate::store::StoreError> {
-    let Some(id) = event.agreement else { return Ok(()) };
-    match &event.matter {
-        Matter::Awarded {
+    match &event.effect {
+        Some(Effect::Awarded {
+            id,
             provider,
             sealed_parameters,
-        } if *provider == me => {
+            ..
+        }) if *provider == me => {
             let sealed = sealed_parameters.clone();
-            batch.update_provider(id, |record| {
+            batch.update_provider(*id, |record| {
                 record.sealed_parameters = Some(sealed);
                 record.timeline.mark(Step::WinnerReceived, now_ms());
             })
         }
-        Matter::Deployed { sealed_endpoint } => {
+        Some(Effect::Deployed {
+            id, sealed_endpoint, ..
+        }) => {
             let sealed = sealed_endpoint.clone();
-            batch.update_consumer(id, |record| record.sealed_endpoint = Some(sealed))
+            batch.update_consumer(*id, |record| record.sealed_endpoint = Some(sealed))
         }
         _ => Ok(()),
     }

@@ -41,6 +41,7 @@ mod request;
 pub mod sealing;
 pub mod service;
 pub mod store;
+mod told;
 mod traffic;
 mod webhooks;
 mod wiring;

@@ -21,15 +21,23 @@ const SERVICES: Table = TableDefinition::new("services");
 const MANIFESTS: Table = TableDefinition::new("manifests");
 const SUBSCRIPTIONS: Table = TableDefinition::new("subscriptions");
 const DELIVERIES: Table = TableDefinition::new("deliveries");
+/// Events that webhooks have heard of, those of them whose blocks were replaced, and how often what happened to an agreement
+/// was replaced by something else: see [`crate::told`].
+pub(crate) const TOLD: Table = TableDefinition::new("told");
+pub(crate) const UNDONE: Table = TableDefinition::new("undone");
+pub(crate) const VERSIONS: Table = TableDefinition::new("versions");
 const IDEMPOTENCY: Table = TableDefinition::new("idempotency");
 const SETTINGS: Table = TableDefinition::new("settings");
-const ALL: [Table; 8] = [
+const ALL: [Table; 11] = [
     CONSUMER,
     PROVIDER,
     SERVICES,
     MANIFESTS,
     SUBSCRIPTIONS,
     DELIVERIES,
+    TOLD,
+    UNDONE,
+    VERSIONS,
     IDEMPOTENCY,
     SETTINGS,
 ];
@@ -61,7 +69,7 @@ pub enum StoreError {
     },
 }
 
-fn io(error: impl Into<redb::Error>) -> StoreError {
+pub(crate) fn io(error: impl Into<redb::Error>) -> StoreError {
     StoreError::Io(Box::new(error.into()))
 }
 
@@ -208,7 +216,7 @@ fn parse<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, StoreErro
 }
 
 /// Changes that take effect together.
-pub struct Batch(WriteTransaction);
+pub struct Batch(pub(crate) WriteTransaction);
 
 impl Batch {
     fn get<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {

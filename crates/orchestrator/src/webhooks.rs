@@ -1,6 +1,7 @@
 //! Webhooks that survive: subscriptions and what is still to be delivered lie in the store, an event enters the queue
 //! in the same transaction that moves the position in the event stream, and a delivery leaves it when the receiver
-//! answered 2xx or after [`GIVE_UP_AFTER_MS`]. A receiver sees each event at least once; `delivery` tells repetitions.
+//! answered 2xx or after [`GIVE_UP_AFTER_MS`]. A receiver sees each event at least once; `id` tells repetitions. An event that
+//! comes again because the chain replaced its block is not queued again, see [`crate::told`].
 
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ impl Subscription {
 /// An event as it is posted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Notification {
+    /// Names the event: the same in every repetition and for every subscription, and no other event's.
+    #[serde(default)]
+    pub id: String,
     /// The subscription it is for.
     pub subscription_id: Uuid,
     /// Name of the contract event.
@@ -60,7 +64,7 @@ pub struct Notification {
     pub block_number: u64,
     /// The event's fields.
     pub args: serde_json::Value,
-    /// Position in the event stream, `block.index`; the same in every repetition.
+    /// Position in the event stream, `block.index`.
     pub delivery: String,
 }
 
@@ -82,11 +86,12 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Sorts by event, then by subscription.
+    /// Sorts by event, then by subscription. After blocks were replaced, two events can have had one position.
     pub fn key(&self) -> Vec<u8> {
-        let mut key = Vec::with_capacity(32);
+        let mut key = Vec::with_capacity(96);
         key.extend(self.position.0.to_be_bytes());
         key.extend(self.position.1.to_be_bytes());
+        key.extend(self.notification.id.as_bytes());
         key.extend(self.notification.subscription_id.as_bytes());
         key
     }
@@ -196,6 +201,7 @@ mod tests {
 
     fn delivery() -> Delivery {
         let notification = Notification {
+            id: String::new(),
             subscription_id: Uuid::nil(),
             event: "Announced".into(),
             tx_hash: "0x00".into(),

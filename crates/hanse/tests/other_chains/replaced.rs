@@ -1,11 +1,14 @@
 //! Whole agents on a chain that replaces blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
 
 use alloy::primitives::keccak256;
 use serde_json::{Value, json};
 
-use crate::league::{League, wait};
+use crate::league::{League, PATIENCE, wait};
 use crate::node::Node;
 
 const EVENTS: [(&str, &str); 5] = [
@@ -102,10 +105,58 @@ fn nobody_acts_on_a_block_before_it_is_final_and_what_is_undone_before_is_repeat
     }
 }
 
+/// Listens for webhooks; gives the id and the name of each event that it hears of, in order.
+fn receiver() -> (String, Receiver<(String, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (heard, events) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).unwrap();
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let answer = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+            stream.get_mut().write_all(answer).unwrap();
+            let event: Value = serde_json::from_slice(&body).unwrap();
+            let text = |name: &str| event[name].as_str().unwrap().to_owned();
+            if heard.send((text("id"), text("event"))).is_err() {
+                return;
+            }
+        }
+    });
+    (url, events)
+}
+
+/// The events that are heard of until this one.
+fn hear_until(events: &Receiver<(String, String)>, last: &str) -> Vec<(String, String)> {
+    let mut heard = Vec::new();
+    loop {
+        let event = events.recv_timeout(PATIENCE);
+        heard.push(event.unwrap_or_else(|error| panic!("no {last} ({error}) after {heard:?}")));
+        if heard.last().unwrap().1 == last {
+            return heard;
+        }
+    }
+}
+
 #[test]
 fn an_agreement_that_is_undone_although_it_counted_is_made_again_while_its_service_runs_on() {
     let node = Node::anvil(&[]);
     let league = league(&node, 0);
+    let (url, heard) = receiver();
+    let subscription = json!({ "event_name": "*", "callback_url": url });
+    assert_eq!(league.post(0, "/api/v1/subscriptions", &subscription).0, 201);
     let mut request = request();
     request["offersWanted"] = 3.into();
     request["bidWindowMs"] = 10_000.into();
@@ -126,6 +177,7 @@ fn an_agreement_that_is_undone_although_it_counted_is_made_again_while_its_servi
         Some(page["running"].clone())
     };
     assert_eq!(running().unwrap(), json!({ "object-detector": 1 }));
+    let mut told = hear_until(&heard, "Confirmed");
 
     // After everything is done.
     undo_from(&node, events(&node, &id)["Announced"][0]);
@@ -140,4 +192,15 @@ fn an_agreement_that_is_undone_although_it_counted_is_made_again_while_its_servi
     assert_eq!(status, 202, "{page}");
     assert_eq!(league.wait_outcome(0, &id)["kind"], "terminated");
     league.wait_nothing_left();
+
+    // Webhooks heard once of each event, although most were in up to three blocks. The second time the bids were in another
+    // order, or the award was sealed anew: what followed from that is another event.
+    told.extend(hear_until(&heard, "Terminated"));
+    let ids: BTreeSet<&String> = told.iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), told.len(), "{told:?}");
+    assert_eq!(
+        told.iter().filter(|(_, name)| name == "Announced").count(),
+        1,
+        "{told:?}"
+    );
 }

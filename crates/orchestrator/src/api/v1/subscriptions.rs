@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use hanse_ledger::Event;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
@@ -36,9 +37,9 @@ pub async fn create(
     State(api): State<Api>,
     Json(request): Json<SubscriptionRequest>,
 ) -> Result<(StatusCode, Json<Subscription>), Problem> {
-    let known = request.event_name == "*" || crate::events::NAMES.contains(&request.event_name.as_str());
+    let known = request.event_name == "*" || Event::NAMES.contains(&request.event_name.as_str());
     if !known {
-        let names = crate::events::NAMES.join(", ");
+        let names = Event::NAMES.join(", ");
         return Err(Problem::invalid(format!(
             "there is no event {}; use * or one of {names}",
             request.event_name
