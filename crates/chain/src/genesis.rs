@@ -112,7 +112,7 @@ fn default_gas_limit() -> u64 {
 #[derive(Debug, thiserror::Error)]
 pub enum GenesisError {
     /// The file can't be read or written.
-    #[error("{path}: {source}")]
+    #[error("the genesis document {path} can't be read or written")]
     File {
         /// Its path.
         path: String,

@@ -134,10 +134,16 @@ fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_vot
     assert!(!shown["events"].as_array().unwrap().is_empty(), "{shown}");
     let nothing = ledger(&["tx", &format!("0x{}", "77".repeat(32)), "--api", &api]).unwrap_err();
     assert!(nothing.contains("no transaction"), "{nothing}");
-    assert_eq!(
-        ledger(&["verify", "--config", config(&league, 0)]).unwrap()["good"],
-        true
-    );
+    for milliseconds in [20, 50, 80] {
+        let delay = Duration::from_millis(milliseconds);
+        kill_after(delay, &["verify", "--config", config(&league, 0)]);
+    }
+    let verified = wait("a turn to verify", || {
+        ledger(&["verify", "--config", config(&league, 0)]).ok()
+    });
+    assert_eq!((&verified["good"], &verified["executed"]), (&json!(true), &json!(true)));
+    let scratch = league.agents[0].config.with_file_name("verify-scratch");
+    assert!(!scratch.exists(), "nothing is left of verifications that were killed");
 
     // A backup has its name when it is whole, whenever its maker is killed.
     let folder = league.folder.path().to_owned();
@@ -190,7 +196,7 @@ fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_vot
     league.kill(3);
     std::fs::remove_dir_all(data(&league, 3)).unwrap();
     let store = data(&league, 3).join("ledger.redb");
-    for milliseconds in [5, 15, 30, 50] {
+    for milliseconds in [5, 20, 40, 70, 100, 130] {
         kill_after(
             Duration::from_millis(milliseconds),
             &["restore", file, "--config", config(&league, 3)],

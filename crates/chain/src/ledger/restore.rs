@@ -36,7 +36,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Genesis(#[from] GenesisError),
     /// The system refuses.
-    #[error("{path}: {source}")]
+    #[error("{path} can't be made or written")]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -218,8 +218,10 @@ impl Store {
             self.create(genesis)
                 .map_err(|error| open_error(&self.path, error, Good::default()))?;
         }
-        self.check_tip()
-            .map_err(|error| open_error(&self.path, error, self.good()))
+        self.check_tip().map_err(|error| {
+            tracing::error!(%error, "the store is damaged; looking for what of it is whole, which takes long if it is large");
+            open_error(&self.path, error, self.good())
+        })
     }
 
     /// Checks that the store is of the ledger with this block 0; `false` if there is nothing in it.

@@ -6,6 +6,7 @@ mod deploy;
 mod explain;
 mod offline;
 mod pages;
+mod verify;
 mod view;
 
 use clap::Subcommand;
@@ -68,7 +69,7 @@ pub async fn run(command: Ledger) -> anyhow::Result<()> {
         Ledger::Status(api) => view::status(&api).await,
         Ledger::Blocks(arguments) => view::blocks(&arguments).await,
         Ledger::Tx { hash, api } => view::transaction(&hash, &api).await,
-        Ledger::Verify(arguments) => offline::verify(arguments).await,
+        Ledger::Verify(arguments) => verify::verify(arguments).await,
         Ledger::Backup(arguments) => backup::run(arguments).await,
         Ledger::Restore(arguments) => offline::restore(arguments).await,
         Ledger::Resync(arguments) => offline::resync(&arguments),

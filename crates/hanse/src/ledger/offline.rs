@@ -1,23 +1,21 @@
-//! `hanse ledger verify`, `restore`, `resync` and `vote`: what is done with the store of an agent that does not run.
+//! `hanse ledger restore`, `resync` and `vote`: what is done with the store of an agent that does not run.
 
 use std::fs::{File, TryLockError};
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use hanse_chain::consensus::Abstention;
 use hanse_chain::genesis::Genesis;
-use hanse_chain::ledger::{self, Verified};
+use hanse_chain::ledger;
 use hanse_chain::store::FILE_NAME;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::backup;
 use crate::agent;
 use crate::cli::ConfigArguments;
-use crate::client::Client;
 use crate::config::Config;
 use crate::output::{self, Format};
 
@@ -25,21 +23,21 @@ use crate::output::{self, Format};
 #[derive(Debug, Args)]
 pub struct OfflineArguments {
     #[command(flatten)]
-    config: ConfigArguments,
+    pub(super) config: ConfigArguments,
     /// Form of the answer.
     #[arg(long, short, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 /// An agent's embedded ledger on disk.
-struct Place {
-    config: Config,
-    genesis: Genesis,
+pub(super) struct Place {
+    pub(super) config: Config,
+    pub(super) genesis: Genesis,
     folder: PathBuf,
 }
 
 impl Place {
-    fn find(arguments: &ConfigArguments) -> anyhow::Result<Self> {
+    pub(super) fn find(arguments: &ConfigArguments) -> anyhow::Result<Self> {
         let config = arguments.load()?.config;
         let embedded = config.ledger.embedded.as_ref();
         let embedded = embedded.context("this agent runs no ledger node of its own (ledger.embedded)")?;
@@ -50,12 +48,12 @@ impl Place {
         })
     }
 
-    fn store(&self) -> PathBuf {
+    pub(super) fn store(&self) -> PathBuf {
         self.folder.join(FILE_NAME)
     }
 
     /// Whether the agent runs: it has the store locked.
-    fn in_use(&self) -> anyhow::Result<bool> {
+    pub(super) fn in_use(&self) -> anyhow::Result<bool> {
         match File::open(self.store()) {
             Ok(file) => Ok(matches!(file.try_lock(), Err(TryLockError::WouldBlock))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
@@ -71,76 +69,6 @@ impl Place {
         );
         Ok(())
     }
-}
-
-/// Runs `hanse ledger verify`.
-pub async fn verify(arguments: OfflineArguments) -> anyhow::Result<()> {
-    let place = Place::find(&arguments.config)?;
-    let scratch = tempfile::tempdir_in(&place.config.data_dir)
-        .with_context(|| format!("no folder can be made in {}", place.config.data_dir.display()))?;
-    let store = if place.in_use()? {
-        online_copy(&place, scratch.path()).await?
-    } else {
-        place.store()
-    };
-    let bar = output::interactive(arguments.output).then(|| ProgressBar::new(0));
-    let (genesis, replay) = (place.genesis.clone(), scratch.path().join("replay"));
-    let shown = bar.clone();
-    let verified = tokio::task::spawn_blocking(move || {
-        ledger::verify(&store, &genesis, &replay, |height, newest| {
-            if let Some(bar) = &shown {
-                bar.set_length(newest);
-                bar.set_position(height);
-            }
-        })
-    });
-    let verified = verified.await?;
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    let Verified {
-        height,
-        hash,
-        state_root,
-        floor,
-        transactions,
-    } = verified.context("the stored ledger is not good; see `hanse ledger resync --help`")?;
-    let document = json!({
-        "height": height, "hash": hash, "stateRoot": state_root, "floor": floor, "transactions": transactions,
-        "executed": floor == 0, "good": true,
-    });
-    output::print(arguments.output, &document, |_| {
-        let cell = |name: &str, value: String| vec![name.to_owned(), value];
-        let table = output::table(&[
-            cell("height", height.to_string()),
-            cell("block hash", hash.to_string()),
-            cell("state root", state_root.to_string()),
-            cell("transactions", transactions.to_string()),
-        ]);
-        match floor {
-            0 => format!("{table}The stored ledger is good: all blocks, executed again, give the stored state."),
-            _ => format!(
-                "{table}The stored ledger is good: all headers and certificates, the transactions from block {floor} on, and the \
-                 state.\nNothing was executed again, because older transactions are not kept here."
-            ),
-        }
-    })
-}
-
-/// A copy of a running agent's store.
-async fn online_copy(place: &Place, folder: &Path) -> anyhow::Result<PathBuf> {
-    let api = format!("http://{}", place.config.api.listen);
-    let client = Client::new(&api, agent::token(&place.config)?)?;
-    let (backup, copy) = (folder.join("backup"), folder.join(FILE_NAME));
-    backup::fetch(&client, &backup, |_| {}).await?;
-    let file = copy.clone();
-    tokio::task::spawn_blocking(move || {
-        hanse_chain::store::unpack_backup(BufReader::new(File::open(&backup)?), &file)?;
-        std::fs::remove_file(&backup)?;
-        Ok::<_, anyhow::Error>(())
-    })
-    .await??;
-    Ok(copy)
 }
 
 /// Options of `hanse ledger restore`.
@@ -179,13 +107,11 @@ pub async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
         json!({ "height": head.height, "hash": head.hash, "stateRoot": head.state_root, "abstains": abstains });
     output::print(arguments.offline.output, &document, |_| {
         let vote = match abstains {
-            true => {
-                "\nIts node fetches what came after that, and votes again when it has seen the others decide blocks without it."
-            }
-            false => "\nThe log of what its node signed is there: it goes on where that ends.",
+            true => "votes again when it has seen the others decide blocks without it",
+            false => "votes again when it has reached the height at which it voted last",
         };
         format!(
-            "restored the ledger up to block {} ({}); start the agent{vote}",
+            "The ledger is restored up to block {} ({}).\nStart the agent: its node fetches what came after that, and {vote}.",
             head.height, head.hash
         )
     })
