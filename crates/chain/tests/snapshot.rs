@@ -2,67 +2,26 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod founding;
+mod sources;
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use alloy::primitives::{B256, Bytes, keccak256};
-use founding::Founders;
+use alloy::primitives::{B256, keccak256};
+use founding::{Founders, lived};
 use hanse_chain::application::{Application, Durability};
 use hanse_chain::genesis::Genesis;
 use hanse_chain::key::ValidatorKey;
 use hanse_chain::ledger::Ledger;
 use hanse_chain::snapshot::wire::{HeaderPage, MAX_ANSWER, Offer};
-use hanse_chain::snapshot::{Outcome, Settings, SnapshotServer, Source, SourceError, SyncError, fetch};
+use hanse_chain::snapshot::{Outcome, Settings, Source, SourceError, SyncError, fetch};
 use hanse_chain::store::{Rows, Store};
 use rand::{Rng, SeedableRng};
-
-/// A member that says what its store has.
-struct Honest {
-    server: SnapshotServer,
-    asked: Arc<AtomicUsize>,
-}
-
-impl Honest {
-    fn new(ledger: &Arc<Ledger>) -> Self {
-        Self {
-            server: SnapshotServer::new(ledger),
-            asked: Arc::default(),
-        }
-    }
-}
-
-fn found(bytes: Option<Bytes>) -> Result<Vec<u8>, SourceError> {
-    bytes
-        .map(|bytes| bytes.to_vec())
-        .ok_or(SourceError::Nothing("not there".into()))
-}
-
-impl Source for Honest {
-    fn name(&self) -> &str {
-        "honest"
-    }
-    fn offer(&self) -> Result<Vec<u8>, SourceError> {
-        found(Some(
-            self.server
-                .offer()
-                .map_err(|error| SourceError::Nothing(error.to_string()))?,
-        ))
-    }
-    fn headers(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        found(self.server.headers(from, to).unwrap())
-    }
-    fn chunk(&self, hash: B256) -> Result<Vec<u8>, SourceError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        found(self.server.chunk(hash).unwrap())
-    }
-}
+use sources::Honest;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lie {
@@ -155,6 +114,9 @@ impl Source for Liar {
         }
         Ok(borsh::to_vec(&page).unwrap())
     }
+    fn blocks(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError> {
+        self.honest.blocks(from, to)
+    }
     fn chunk(&self, hash: B256) -> Result<Vec<u8>, SourceError> {
         match self.lie {
             Lie::WrongChunk => Ok(self.changed(&self.honest.chunk(hash)?)).map(|mut chunk| {
@@ -180,26 +142,14 @@ fn settings(folder: &Path, genesis: &Genesis) -> Settings {
     Settings {
         data_dir: folder.to_path_buf(),
         genesis: genesis.clone(),
+        fill: false,
         least_blocks: 10,
         most_bytes: 1 << 30,
     }
 }
 
 fn join(folder: &Path, genesis: &Genesis, members: Vec<Box<dyn Source>>) -> Result<Outcome, SyncError> {
-    fetch(&settings(folder, genesis), members, &|| false, &mut |_| {})
-}
-
-/// A ledger of four founders, to which a fifth was admitted, of which one has another key, and that one has left.
-fn lived(folder: &Path) -> Founders {
-    let mut founders = Founders::start(folder, 4);
-    founders.announce(0, 3);
-    founders.admit(4);
-    founders.announce(1, 5);
-    founders.rotate(1);
-    founders.empty_blocks(30);
-    founders.leave(3);
-    founders.announce(2, 40);
-    founders
+    fetch(&settings(folder, genesis), None, members, &|| false, &mut |_| {})
 }
 
 /// The newcomer's ledger is that of the others, and goes on with them.
@@ -360,6 +310,9 @@ impl Source for Slow {
     fn headers(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError> {
         Self::tell(&format!("headers {from}"));
         self.0.headers(from, to)
+    }
+    fn blocks(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError> {
+        self.0.blocks(from, to)
     }
     fn chunk(&self, hash: B256) -> Result<Vec<u8>, SourceError> {
         Self::tell(&format!("chunk {hash}"));

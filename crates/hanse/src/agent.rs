@@ -27,6 +27,7 @@ use url::Url;
 use utoipa::OpenApi;
 
 use crate::config::{ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger};
+use crate::consortium::snapshots::{self, Gate};
 use crate::consortium::{self, Consortium, OwnNode};
 use crate::keys::DomainKeys;
 use crate::{evidence, metrics};
@@ -90,8 +91,10 @@ impl Agent {
         })?;
         let access = Access::for_listener(config.api.listen, token(config)?)?;
 
+        let stop = CancellationToken::new();
+        let failed = stop.clone().drop_guard();
         let node = match &config.ledger.embedded {
-            Some(embedded) => Some(start_node(config, embedded, &keys).await?),
+            Some(embedded) => Some(start_node(config, embedded, &keys, &stop).await?),
             None => None,
         };
         let development = match &config.cluster.development {
@@ -150,10 +153,14 @@ impl Agent {
         if let Some(node) = &node {
             others.node_troubles = node_troubles(node);
         }
+        if let (Some(node), Some(embedded)) = (&node, &config.ledger.embedded) {
+            let gate = Gate::new(node.snapshots().clone(), load_genesis(&embedded.genesis)?.digest());
+            others.strangers = others.strangers.merge(snapshots::routes(Arc::new(gate)));
+        }
         let router = api::router(orchestrator.clone(), catalogue, access, config.api.listen, others);
-        let stop = CancellationToken::new();
         let attending = tokio::spawn(consortium.attend(stop.clone()));
         let server = tokio::spawn(api::serve(listener, router, orchestrator.clone()));
+        failed.disarm();
         Ok(Self {
             node,
             development,
@@ -217,7 +224,6 @@ fn open_consortium(
             wishes: node.wishes(),
             status: node.watch_status(),
             rpc: format!("http://{}", node.rpc_addr()).parse()?,
-            snapshots: node.snapshots().clone(),
         }),
         _ => None,
     };
@@ -242,15 +248,24 @@ fn open_consortium(
     Ok(Arc::new(Consortium::open(settings, ledger, keys.clone(), node, http)?))
 }
 
-async fn start_node(config: &Config, embedded: &EmbeddedLedger, keys: &DomainKeys) -> anyhow::Result<Node> {
+async fn start_node(
+    config: &Config,
+    embedded: &EmbeddedLedger,
+    keys: &DomainKeys,
+    stop: &CancellationToken,
+) -> anyhow::Result<Node> {
     let genesis = load_genesis(&embedded.genesis)?;
     let snapshot = snapshot::Settings {
         data_dir: config.data_dir.join("ledger"),
         genesis: genesis.clone(),
+        fill: false,
         least_blocks: config.ledger.snapshot.least_blocks,
         most_bytes: config.ledger.snapshot.most_mebibytes.saturating_mul(1 << 20),
     };
-    consortium::fetch_snapshot(config, snapshot).await?;
+    let invites = config.consortium.invite.iter().chain(&config.ledger.snapshot.invites);
+    let invites: Vec<_> = invites.cloned().collect();
+    snapshots::fetch(snapshot, &invites, &keys.ledger).await?;
+    let digest = genesis.digest();
     let node = Node::start(NodeConfig {
         data_dir: ledger_folder(config),
         genesis,
@@ -259,7 +274,9 @@ async fn start_node(config: &Config, embedded: &EmbeddedLedger, keys: &DomainKey
         rpc_listen: embedded.rpc_listen,
         bootstrap: embedded.bootstrap.clone(),
     });
-    node.await.context("the ledger node did not start")
+    let node = node.await.context("the ledger node did not start")?;
+    snapshots::fill(&node, digest, &keys.ledger, stop).await?;
+    Ok(node)
 }
 
 /// Data folder of the embedded ledger node.

@@ -28,12 +28,13 @@ pub use restore::{RestoreError, restore};
 pub use verify::{Verified, VerifyError, verify};
 
 use crate::application::{Halt, HeightRules};
+use crate::execution::call::CallError;
 use crate::execution::genesis::GenesisBlock;
 use crate::execution::spec::ChainRules;
 use crate::genesis::Genesis;
 use crate::mempool::{self, Account, Limits, Mempool, Rejection};
 use crate::metrics::{LedgerMetrics, Origin};
-use crate::store::{FoundLog, OpenError, Snapshot, Store, StoreError};
+use crate::store::{FoundLog, Gap, OpenError, PassedBlock, Snapshot, Store, StoreError};
 
 use cache::ExecutedCache;
 
@@ -204,6 +205,40 @@ impl Ledger {
     pub fn prune(&self, to: u64) -> Result<u64, StoreError> {
         let _one_writer = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         self.store.prune(to, PRUNED_AT_ONCE)
+    }
+
+    /// Blocks that this node passed by and has yet to fetch.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn gap(&self) -> Result<Option<Gap>, StoreError> {
+        self.store.gap()
+    }
+
+    /// Writes blocks from the beginning of the gap on; `left` is the gap after them. Returns what is missing then.
+    ///
+    /// # Errors
+    /// The store's. Nothing is written then.
+    pub fn fill(&self, blocks: &[PassedBlock], left: Gap) -> Result<Option<Gap>, StoreError> {
+        let _one_writer = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.fill(blocks, left)
+    }
+
+    /// Does without the blocks of the gap, which nobody has any more, and what is below.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn give_up_gap(&self) -> Result<(), StoreError> {
+        let _one_writer = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.give_up_gap()
+    }
+
+    /// Accounts of the members, and where their agents are.
+    ///
+    /// # Errors
+    /// When the contract can't be read.
+    pub fn directory(&self) -> Result<Vec<(Address, String)>, CallError> {
+        rules::directory(self.rules, &self.head().snapshot)
     }
 
     /// The newest block.

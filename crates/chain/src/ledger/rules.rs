@@ -39,6 +39,18 @@ pub fn read(rules: ChainRules, snapshot: &Arc<Snapshot>) -> Result<HeightRules, 
     })
 }
 
+/// Each member's account, and the address of its agent as it was admitted with.
+pub fn directory(rules: ChainRules, snapshot: &Arc<Snapshot>) -> Result<Vec<(Address, String)>, CallError> {
+    let members = view(
+        rules,
+        snapshot,
+        genesis_addresses().consortium,
+        &Consortium::membersCall {},
+    )?;
+    let members = members.into_iter();
+    Ok(members.map(|member| (member.info.account, member.info.url)).collect())
+}
+
 /// Whether a block may have changed what [`read`] gives.
 pub fn may_change(changes: &StateChanges) -> bool {
     let consortium = genesis_addresses().consortium;

@@ -78,6 +78,8 @@ impl From<RpcError> for ErrorObjectOwned {
             RpcError::Rejected(Rejection::Malformed(_)) | RpcError::InvalidParams(_) => -32602,
             // As Geth answers for blocks that it does not have any more.
             RpcError::Store(StoreError::Pruned { .. }) => 4444,
+            // EIP-1474: resource unavailable.
+            RpcError::Store(StoreError::Awaited { .. }) => -32002,
             RpcError::Rejected(Rejection::Store(_)) | RpcError::Store(_) => -32603,
             RpcError::Rejected(_) => -32000,
             RpcError::NotFound(_) => -32001,

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use alloy::consensus::Block;
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes};
 
-use super::wire::{Handover, HeaderPage, MAX_ANSWER, MAX_CHUNKS, MAX_HEADERS, Offer};
+use super::wire::{BlockPage, BlockParts, Handover, HeaderPage, MAX_ANSWER, MAX_CHUNKS, MAX_HEADERS, Offer};
 use crate::ledger::Ledger;
 use crate::membership;
 use crate::store::{ChunkStart, Snapshot, StoreError};
@@ -188,6 +188,50 @@ impl SnapshotServer {
         page.headers.truncate((last + 1 - from.max(1)) as usize);
         page.handovers.retain(|handover| handover.height <= last);
         page.certificate = certificate.to_vec();
+        let page = borsh::to_vec(&page).expect("writing to a vector does not fail");
+        Ok((page.len() <= MAX_ANSWER).then(|| page.into()))
+    }
+
+    /// Height of the newest block.
+    pub fn height(&self) -> Result<u64, ServeError> {
+        Ok(self.ledger()?.head().height())
+    }
+
+    /// Whether an account is a member now.
+    pub fn is_member(&self, account: &Address) -> bool {
+        let ledger = self.ledger.upgrade();
+        ledger.is_some_and(|ledger| ledger.head().is_member(account))
+    }
+
+    /// An encoded [`BlockPage`] that begins at `from` and goes no further than `to`; `None` if the first is pruned or above the
+    /// newest.
+    pub fn blocks(&self, from: u64, to: u64) -> Result<Option<Bytes>, ServeError> {
+        let snapshot = self.ledger()?.head().snapshot().clone();
+        let to = to.min(snapshot.height()).min(from.saturating_add(MAX_HEADERS - 1));
+        let (mut page, mut bytes) = (BlockPage { blocks: Vec::new() }, 0);
+        for height in from.max(1)..=to {
+            let block = match snapshot.block_at(height) {
+                Err(StoreError::Pruned { .. }) if page.blocks.is_empty() => return Ok(None),
+                Err(StoreError::Pruned { .. } | StoreError::Awaited { .. }) if !page.blocks.is_empty() => break,
+                block => block?,
+            };
+            let (Some(block), Some(certificate)) = (block, snapshot.certificate_at(height)?) else {
+                break;
+            };
+            let parts = BlockParts {
+                certificate: certificate.to_vec(),
+                transactions: alloy::rlp::encode(&block.body.transactions),
+                receipts: alloy::rlp::encode(snapshot.receipts_at(height)?),
+            };
+            bytes += parts.certificate.len() + parts.transactions.len() + parts.receipts.len();
+            page.blocks.push(parts);
+            if bytes >= PAGE {
+                break;
+            }
+        }
+        if page.blocks.is_empty() {
+            return Ok(None);
+        }
         let page = borsh::to_vec(&page).expect("writing to a vector does not fail");
         Ok((page.len() <= MAX_ANSWER).then(|| page.into()))
     }

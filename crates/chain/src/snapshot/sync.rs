@@ -10,11 +10,12 @@ use alloy::consensus::transaction::SignerRecoverable;
 use alloy::primitives::{Address, B256, keccak256};
 
 use super::follow::Follower;
+use super::standing::Standing;
 use super::wire::{HeaderPage, MAX_ANSWER, MAX_CHUNK, MAX_CHUNKS, Offer};
 use crate::execution::decode::decode_block;
 use crate::execution::genesis::GenesisBlock;
 use crate::genesis::{Genesis, GenesisError};
-use crate::store::{InstallError, Newest, Staging, Store, StoreError};
+use crate::store::{Base, InstallError, Newest, Staging, Store, StoreError};
 
 /// A request that failed is repeated so often, each time after twice as long.
 const TRIES: u32 = 6;
@@ -34,6 +35,8 @@ pub trait Source: Send {
     fn headers(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError>;
     /// A chunk by its hash.
     fn chunk(&self, hash: B256) -> Result<Vec<u8>, SourceError>;
+    /// An encoded [`super::wire::BlockPage`] from one height to at most another.
+    fn blocks(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError>;
 }
 
 /// Why a member gave nothing.
@@ -42,6 +45,9 @@ pub enum SourceError {
     /// No answer, or it is busy: worth asking again.
     #[error("{0}")]
     Away(String),
+    /// It does not give this domain anything.
+    #[error("{0}")]
+    Refused(String),
     /// It does not have what was asked for.
     #[error("{0}")]
     Nothing(String),
@@ -54,7 +60,9 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// What is trusted.
     pub genesis: Genesis,
-    /// A ledger with fewer blocks is replayed.
+    /// Whether a node that has no ledger yet fetches afterwards the blocks that it passed by; one that has a ledger does.
+    pub fill: bool,
+    /// Fewer blocks than this are executed instead.
     pub least_blocks: u64,
     /// A state that takes more bytes is not fetched.
     pub most_bytes: u64,
@@ -84,7 +92,7 @@ pub enum Progress {
 /// What came of it. In every case a node can be started on the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The folder has a ledger already, or the ledger is short: nothing was done.
+    /// The ledger in the folder is not far behind: nothing was done.
     NotNeeded,
     /// The store stands at this height.
     Installed {
@@ -151,28 +159,38 @@ struct Run<'a> {
     settings: &'a Settings,
     members: Vec<Member>,
     staging: Staging,
+    /// Where the store ends.
+    start: Follower,
+    /// Where the proven headers end.
     follower: Follower,
     stopped: &'a dyn Fn() -> bool,
     progress: &'a mut dyn FnMut(Progress),
 }
 
-/// Fetches a snapshot from `members` and makes the store, if the folder has none. Blocks; `stopped` is asked now and then.
+/// Fetches a snapshot from `members` and makes the store, if the folder has none, or brings the one that stands as `standing`
+/// says to the snapshot's height. Blocks; `stopped` is asked now and then.
 pub fn fetch(
     settings: &Settings,
+    standing: Option<&Standing>,
     members: Vec<Box<dyn Source>>,
     stopped: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, SyncError> {
-    if !Store::is_new(&settings.data_dir) {
-        Staging::remove(&settings.data_dir)?;
-        return Ok(Outcome::NotNeeded);
-    }
-    let (staging, follower) = Staging::open(&settings.data_dir, &Follower::new(&settings.genesis)?)?;
+    let start = match standing {
+        Some(standing) => standing.follower().clone(),
+        None if Store::is_new(&settings.data_dir) => Follower::new(&settings.genesis)?,
+        None => {
+            Staging::remove(&settings.data_dir)?;
+            return Ok(Outcome::NotNeeded);
+        }
+    };
+    let (staging, follower) = Staging::open(&settings.data_dir, &start)?;
     let members = members.into_iter();
     let mut run = Run {
         settings,
         members: members.map(|source| Member { source, dropped: None }).collect(),
         staging,
+        start,
         follower,
         stopped,
         progress,
@@ -203,7 +221,8 @@ impl Run<'_> {
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.newest.block.header.number));
         let best = &candidates[0];
         let height = best.newest.block.header.number;
-        if height < self.settings.least_blocks {
+        let least = self.settings.least_blocks.max(1);
+        if height < self.start.height().saturating_add(least) {
             return Ok(Some(Outcome::NotNeeded));
         }
         self.follow_to(height, best.member)?;
@@ -217,13 +236,18 @@ impl Run<'_> {
         let header = alloy::rlp::encode(&genesis.header);
         let data_dir = &self.settings.data_dir;
         let best = &candidates[0];
-        match Store::install(
-            data_dir,
-            (genesis.hash, &header),
-            &self.staging,
-            &best.newest,
-            &best.chunks,
-        ) {
+        let base = match self.start.height() {
+            0 => Base::New {
+                ledger: genesis.hash,
+                genesis: &header,
+                membership: self.settings.fill.then_some(self.start.membership()),
+            },
+            height => Base::Behind {
+                next: height + 1,
+                membership: self.start.membership(),
+            },
+        };
+        match Store::install(data_dir, base, &self.staging, &best.newest, &best.chunks) {
             Ok(()) => Ok(Some(Outcome::Installed { height })),
             Err(error @ InstallError::Wrong(_)) => Err(self.drop_member(best.member, error.to_string())),
             Err(InstallError::Store(error)) => Err(error.into()),
@@ -339,7 +363,7 @@ impl Run<'_> {
                     return Err(self.drop_member(member, "an answer that is too large"));
                 }
                 Ok(bytes) => return Ok(bytes),
-                Err(SourceError::Nothing(reason)) => {
+                Err(SourceError::Nothing(reason) | SourceError::Refused(reason)) => {
                     tracing::debug!(member = self.members[member].source.name(), reason, "nothing to fetch");
                     return Err(Step::Again);
                 }

@@ -46,3 +46,21 @@ pub struct Handover {
     /// RLP list of its receipts.
     pub receipts: Vec<u8>,
 }
+
+/// Consecutive blocks, without their headers.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct BlockPage {
+    /// In order of height.
+    pub blocks: Vec<BlockParts>,
+}
+
+/// A block without its header.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct BlockParts {
+    /// Its commit certificate.
+    pub certificate: Vec<u8>,
+    /// RLP list of its transactions.
+    pub transactions: Vec<u8>,
+    /// RLP list of its receipts.
+    pub receipts: Vec<u8>,
+}

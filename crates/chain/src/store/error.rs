@@ -14,6 +14,19 @@ pub enum StoreError {
     /// What was read is not what was written.
     #[error("the ledger's store is damaged: {0}")]
     Damaged(String),
+    /// The transactions of that block are being fetched. The store is all right.
+    #[error(
+        "history is still being fetched: this node has the transactions of blocks below {next} and from {floor} on, not yet of \
+         block {height}; try again in a moment"
+    )]
+    Awaited {
+        /// The block asked for.
+        height: u64,
+        /// The lowest height whose transactions are still to come.
+        next: u64,
+        /// The lowest height above whose transactions are there.
+        floor: u64,
+    },
     /// The transactions of that block were pruned, or never fetched. The store is all right.
     #[error(
         "pruned history unavailable: this node has the transactions of blocks from {floor} on, not of block {height}; ask a \

@@ -6,7 +6,7 @@
 //! a crash leaves it where it was.
 
 use alloy::consensus::{BlockBody, Header, ReceiptEnvelope, TxEnvelope};
-use redb::{Database, Durability, ReadableTable};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable};
 
 use super::commit::log_keys;
 use super::error::StoreError;
@@ -24,6 +24,10 @@ impl Store {
     /// The file does not become smaller: new blocks take the free space, and if there is much of it, the next opening gives
     /// it back.
     pub fn prune(&self, to: u64, blocks: usize) -> Result<u64, StoreError> {
+        // Whoever fetches old blocks still needs them.
+        if self.gap()?.is_some() {
+            return number(&self.database.begin_read()?.open_table(tables::META)?, tables::FLOOR);
+        }
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         let (reached, freed) = {
@@ -41,7 +45,7 @@ impl Store {
             let mut positions = transaction.open_table(tables::TRANSACTIONS)?;
             let mut logs = transaction.open_table(tables::LOGS)?;
             let mut doomed = Vec::with_capacity(blocks);
-            for entry in bodies.range(floor..to)?.take(blocks) {
+            for entry in bodies.range(..to)?.take(blocks) {
                 doomed.push(entry?.0.value());
             }
             let mut freed = 0;
@@ -102,7 +106,7 @@ pub(super) fn number(
 /// Makes the file smaller if pruning has left at least `least` bytes of it unused. Needs the database alone.
 pub(super) fn compact(database: &mut Database, least: u64) -> Result<bool, StoreError> {
     let freed = {
-        let transaction = redb::ReadableDatabase::begin_read(database)?;
+        let transaction = database.begin_read()?;
         match transaction.open_table(tables::META) {
             Ok(meta) => number(&meta, tables::FREED)?,
             Err(redb::TableError::TableDoesNotExist(_)) => 0,

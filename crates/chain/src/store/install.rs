@@ -2,6 +2,7 @@
 //! built from the chunks have the root that the certified header names: a store is either not there or right.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use alloy::consensus::{ReceiptEnvelope, TrieAccount};
@@ -11,10 +12,12 @@ use redb::{Durability, ReadableTable, ReadableTableMetadata, TableDefinition, Wr
 use super::commit::{write_nodes, write_transactions};
 use super::error::StoreError;
 use super::export::Rows;
+use super::gap::{self, Gap};
 use super::staging::Staging;
 use super::trie::OrderedTrie;
-use super::{BlockWrite, FILE_NAME, StateChanges, Store, tables};
+use super::{BlockWrite, FILE_NAME, StateChanges, Store, history, tables};
 use crate::execution::decode::DecodedBlock;
+use crate::membership::Membership;
 
 /// Hashed address → address and RLP of the account.
 const SORTED_ACCOUNTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("sorted accounts");
@@ -30,6 +33,27 @@ pub struct Newest {
     pub senders: Vec<Address>,
     /// One for each transaction; their root is the header's.
     pub receipts: Vec<ReceiptEnvelope>,
+}
+
+/// What the snapshot goes on top of.
+#[derive(Debug, Clone, Copy)]
+pub enum Base<'a> {
+    /// No store, or one for which [`Store::is_new`] holds.
+    New {
+        /// Hash of block 0.
+        ledger: B256,
+        /// RLP of its header.
+        genesis: &'a [u8],
+        /// Who founded the ledger, if the blocks that are passed by are to become a [`Gap`].
+        membership: Option<&'a Membership>,
+    },
+    /// A store that ends before block `next`. What it has stays; the blocks from `next` on are passed by and become a [`Gap`].
+    Behind {
+        /// The height after its newest block.
+        next: u64,
+        /// The validators of that height.
+        membership: &'a Membership,
+    },
 }
 
 /// Why no store was made.
@@ -89,11 +113,11 @@ impl Store {
         new.ok().flatten().unwrap_or(false)
     }
 
-    /// Makes the store in `data_dir`, whose [`Self::is_new`] holds, from the staged headers and these chunks. `ledger` is the hash
-    /// of block 0, `genesis` its header's RLP. Memory is bounded; the staging file is used as scratch space.
+    /// Brings the store in `data_dir` to the newest block, from the staged headers and these chunks. Memory is bounded; the
+    /// staging file is used as scratch space.
     pub fn install(
         data_dir: &Path,
-        (ledger, genesis): (B256, &[u8]),
+        base: Base<'_>,
         staging: &Staging,
         newest: &Newest,
         chunks: &[B256],
@@ -103,14 +127,29 @@ impl Store {
             .map_err(|error| StoreError::from(redb::Error::from(error)))?;
         let mut transaction = database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
-        clear(&transaction)?;
-        {
-            let mut meta = transaction.open_table(tables::META)?;
-            meta.insert("schema", tables::SCHEMA.to_le_bytes().as_slice())?;
-            meta.insert("genesis", ledger.as_slice())?;
-            meta.insert(tables::FLOOR, newest.block.header.number.to_le_bytes().as_slice())?;
-        }
-        copy_headers(&transaction, genesis, staging, newest.block.header.number)?;
+        let last = newest.block.header.number;
+        let next = match base {
+            Base::New {
+                ledger,
+                genesis,
+                membership,
+            } => {
+                begin(&transaction, ledger, genesis)?;
+                if let Some(membership) = membership {
+                    leave_gap(&transaction, 1, membership)?;
+                }
+                1
+            }
+            Base::Behind { next, membership } => {
+                clear_state(&transaction)?;
+                leave_gap(&transaction, next, membership)?;
+                next
+            }
+        };
+        transaction
+            .open_table(tables::META)?
+            .insert(tables::FLOOR, last.to_le_bytes().as_slice())?;
+        copy_headers(&transaction, staging, next..=last)?;
         write_newest(&transaction, newest)?;
         let root = write_state(&transaction, staging, chunks)?;
         if root != newest.block.header.state_root {
@@ -122,15 +161,19 @@ impl Store {
     }
 }
 
-/// What a store that never got further than block 0 may hold.
-fn clear(transaction: &WriteTransaction) -> Result<(), InstallError> {
+/// Block 0, in the place of whatever a store may hold that never got further.
+fn begin(transaction: &WriteTransaction, ledger: B256, genesis: &[u8]) -> Result<(), InstallError> {
     transaction.delete_table(tables::META)?;
     transaction.delete_table(tables::HEADERS)?;
     transaction.delete_table(tables::HEIGHTS)?;
-    transaction.delete_table(tables::ACCOUNTS)?;
-    transaction.delete_table(tables::STORAGE)?;
-    transaction.delete_table(tables::CODES)?;
-    transaction.delete_table(tables::NODES)?;
+    clear_state(transaction)?;
+    let mut meta = transaction.open_table(tables::META)?;
+    meta.insert("schema", tables::SCHEMA.to_le_bytes().as_slice())?;
+    meta.insert("genesis", ledger.as_slice())?;
+    transaction.open_table(tables::HEADERS)?.insert(0, genesis)?;
+    transaction
+        .open_table(tables::HEIGHTS)?
+        .insert(&keccak256(genesis).0, 0)?;
     // Readers expect every table.
     transaction.open_table(tables::BODIES)?;
     transaction.open_table(tables::SENDERS)?;
@@ -141,29 +184,56 @@ fn clear(transaction: &WriteTransaction) -> Result<(), InstallError> {
     Ok(())
 }
 
+fn clear_state(transaction: &WriteTransaction) -> Result<(), InstallError> {
+    transaction.delete_table(tables::ACCOUNTS)?;
+    transaction.delete_table(tables::STORAGE)?;
+    transaction.delete_table(tables::CODES)?;
+    transaction.delete_table(tables::NODES)?;
+    Ok(())
+}
+
+/// Notes which blocks are passed by.
+fn leave_gap(transaction: &WriteTransaction, next: u64, membership: &Membership) -> Result<(), InstallError> {
+    let tip = transaction
+        .open_table(tables::HEADERS)?
+        .last()?
+        .map(|(tip, _)| tip.value());
+    if tip.map(|tip| tip + 1) != Some(next) {
+        return Err(StoreError::damaged(format!("it does not end before block {next}")).into());
+    }
+    let (floor, gap) = {
+        let meta = transaction.open_table(tables::META)?;
+        (history::number(&meta, tables::FLOOR)?, gap::read(&meta)?)
+    };
+    // One that was not closed yet becomes longer; what is between is fetched once more.
+    let gap = gap.unwrap_or(Gap {
+        floor,
+        next,
+        membership: membership.clone(),
+    });
+    Ok(gap::write(transaction, Some(&gap))?)
+}
+
 fn copy_headers(
     transaction: &WriteTransaction,
-    genesis: &[u8],
     staging: &Staging,
-    last: u64,
+    range: RangeInclusive<u64>,
 ) -> Result<(), InstallError> {
     let staged = redb::ReadableDatabase::begin_read(&staging.database)?;
     let mut headers = transaction.open_table(tables::HEADERS)?;
     let mut heights = transaction.open_table(tables::HEIGHTS)?;
-    headers.insert(0, genesis)?;
-    heights.insert(&keccak256(genesis).0, 0)?;
-    for entry in staged.open_table(tables::HEADERS)?.range(1..=last)? {
+    for entry in staged.open_table(tables::HEADERS)?.range(range.clone())? {
         let (height, header) = entry?;
         headers.insert(height.value(), header.value())?;
         heights.insert(&keccak256(header.value()).0, height.value())?;
     }
     let mut certificates = transaction.open_table(tables::CERTIFICATES)?;
-    for entry in staged.open_table(tables::CERTIFICATES)?.range(1..=last)? {
+    for entry in staged.open_table(tables::CERTIFICATES)?.range(range.clone())? {
         let (height, certificate) = entry?;
         certificates.insert(height.value(), certificate.value())?;
     }
     let mut receipts = transaction.open_table(tables::RECEIPTS)?;
-    for entry in staged.open_table(tables::RECEIPTS)?.range(1..=last)? {
+    for entry in staged.open_table(tables::RECEIPTS)?.range(range)? {
         let (height, encoded) = entry?;
         receipts.insert(height.value(), encoded.value())?;
     }

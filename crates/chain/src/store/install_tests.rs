@@ -9,7 +9,7 @@ use alloy::primitives::{Address, B256, U256, keccak256};
 use proptest::prelude::*;
 use redb::{ReadableDatabase, ReadableTable};
 
-use super::install::{InstallError, Newest};
+use super::install::{Base, InstallError, Newest};
 use super::oracle_tests::{State, apply, bundle, changes, empty_store};
 use super::{BlockWrite, ChunkStart, FILE_NAME, Rows, Staging, Store, tables};
 use crate::application::Durability;
@@ -94,7 +94,12 @@ fn install(
         receipts: Vec::new(),
     };
     let genesis = alloy::rlp::encode(genesis);
-    let result = Store::install(folder.path(), (ledger, &genesis), &staging, &newest, &hashes);
+    let base = Base::New {
+        ledger,
+        genesis: &genesis,
+        membership: None,
+    };
+    let result = Store::install(folder.path(), base, &staging, &newest, &hashes);
     (folder, result)
 }
 

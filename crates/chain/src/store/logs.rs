@@ -113,15 +113,9 @@ impl LogQuery {
             && (0..4).all(|position| any_or(&self.topics[position], log.topics().get(position)))
     }
 
-    /// All matching logs, oldest first. Refused if the range begins with a block whose logs are not here any more.
+    /// All matching logs, oldest first. Refused if the range has a block whose logs are not here.
     pub fn run(&self, snapshot: &Snapshot) -> Result<Vec<FoundLog>, LogQueryError> {
-        if self.from < snapshot.floor() {
-            return Err(StoreError::Pruned {
-                height: self.from,
-                floor: snapshot.floor(),
-            }
-            .into());
-        }
+        snapshot.check_history(self.from, self.to.min(snapshot.height()))?;
         let criteria = self.criteria();
         let to = self.to.min(snapshot.height());
         let mut work = 0;

@@ -10,6 +10,7 @@ mod codes;
 mod commit;
 mod error;
 mod export;
+mod gap;
 mod history;
 #[cfg(test)]
 mod history_tests;
@@ -39,7 +40,8 @@ pub use backup::{BackupError, BackupHead, check as check_backup, unpack as unpac
 pub use commit::{BlockWrite, StateChanges};
 pub use error::StoreError;
 pub use export::{ChunkStart, Rows};
-pub use install::{InstallError, Newest};
+pub use gap::{Gap, PassedBlock};
+pub use install::{Base, InstallError, Newest};
 pub use logs::{BlockPlace, FoundLog, LogQuery, LogQueryError, MAX_LOGS, logs_of};
 pub use proof::AccountProof;
 pub use snapshot::{Snapshot, StoredBlock};
@@ -357,9 +359,9 @@ fn open_error(path: &Path, error: StoreError, good: Good) -> OpenError {
         StoreError::Full(reason) => OpenError::Full { path, reason },
         StoreError::Io(reason) => OpenError::Io { path, reason },
         StoreError::Damaged(reason) => OpenError::Damaged { path, reason, good },
-        pruned @ StoreError::Pruned { .. } => OpenError::Damaged {
+        missing @ (StoreError::Pruned { .. } | StoreError::Awaited { .. }) => OpenError::Damaged {
             path,
-            reason: pruned.to_string(),
+            reason: missing.to_string(),
             good,
         },
     }

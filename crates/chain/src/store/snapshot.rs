@@ -17,6 +17,7 @@ use revm::state::AccountInfo;
 
 use super::codes::CodeCache;
 use super::error::StoreError;
+use super::gap::{self, Gap};
 use super::{history, tables};
 
 /// A read-only view of the store at one height.
@@ -24,6 +25,7 @@ pub struct Snapshot {
     header: Header,
     hash: B256,
     floor: u64,
+    gap: Option<Gap>,
     codes_cache: Arc<CodeCache>,
     headers: ReadOnlyTable<u64, &'static [u8]>,
     heights: ReadOnlyTable<&'static [u8; 32], u64>,
@@ -83,10 +85,12 @@ impl Snapshot {
     pub(super) fn open(transaction: &ReadTransaction, codes_cache: Arc<CodeCache>) -> Result<Self, StoreError> {
         let headers = transaction.open_table(tables::HEADERS)?;
         let (header, hash) = newest(&headers)?;
+        let meta = transaction.open_table(tables::META)?;
         Ok(Self {
             header,
             hash,
-            floor: history::number(&transaction.open_table(tables::META)?, tables::FLOOR)?,
+            floor: history::number(&meta, tables::FLOOR)?,
+            gap: gap::read(&meta)?,
             codes_cache,
             headers,
             heights: transaction.open_table(tables::HEIGHTS)?,
@@ -124,11 +128,33 @@ impl Snapshot {
         self.floor
     }
 
+    /// Blocks below the floor that are still to come.
+    pub fn gap(&self) -> Option<&Gap> {
+        self.gap.as_ref()
+    }
+
+    /// Refuses a range of heights of which not all transactions are here.
+    pub(super) fn check_history(&self, from: u64, to: u64) -> Result<(), StoreError> {
+        match &self.gap {
+            _ if from >= self.floor => Ok(()),
+            Some(gap) if from >= gap.floor && to < gap.next => Ok(()),
+            Some(gap) if from >= gap.floor => Err(StoreError::Awaited {
+                height: from.max(gap.next),
+                next: gap.next,
+                floor: self.floor,
+            }),
+            _ => Err(StoreError::Pruned {
+                height: from,
+                floor: self.gap.as_ref().map_or(self.floor, |gap| gap.floor),
+            }),
+        }
+    }
+
     /// What is missing of a block that has transactions.
     fn missing(&self, what: &str, height: u64) -> StoreError {
-        match self.floor {
-            floor if height < floor => StoreError::Pruned { height, floor },
-            _ => StoreError::damaged(format!("{what} of block {height} is missing")),
+        match self.check_history(height, height) {
+            Err(error) => error,
+            Ok(()) => StoreError::damaged(format!("{what} of block {height} is missing")),
         }
     }
 
@@ -208,8 +234,21 @@ impl Snapshot {
     }
 
     /// Height and index of a committed transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Awaited`] if it may be in a block that is still to come.
     pub fn transaction_position(&self, hash: B256) -> Result<Option<(u64, u32)>, StoreError> {
-        Ok(self.transactions.get(&hash.0)?.map(|position| position.value()))
+        if let Some(position) = self.transactions.get(&hash.0)? {
+            return Ok(Some(position.value()));
+        }
+        match &self.gap {
+            Some(gap) => Err(StoreError::Awaited {
+                height: gap.next,
+                next: gap.next,
+                floor: self.floor,
+            }),
+            None => Ok(None),
+        }
     }
 
     /// An account of the state, `None` if it does not exist.

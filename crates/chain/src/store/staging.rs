@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use alloy::consensus::Header;
 use alloy::primitives::{Address, B256};
 use borsh::{BorshDeserialize, BorshSerialize};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
@@ -29,6 +30,8 @@ const REACHED: &str = "reached";
 #[derive(BorshSerialize, BorshDeserialize)]
 struct Reached {
     ledger: [u8; 32],
+    /// The headers begin above this height.
+    first: u64,
     height: u64,
     hash: [u8; 32],
     members: Vec<([u8; 20], [u8; 32])>,
@@ -42,13 +45,13 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Opens the file in `data_dir`. What is damaged, or of another ledger than `start`, is thrown away: all of it can be fetched
+    /// Opens the file in `data_dir`. What is damaged, or does not go on from `start`, is thrown away: all of it can be fetched
     /// again. Returns how far the headers are, `start` if there are none.
     pub fn open(data_dir: &Path, start: &Follower) -> Result<(Self, Follower), StoreError> {
         std::fs::create_dir_all(data_dir)?;
         let path = data_dir.join(FILE);
         if let Some((staging, reached)) = Self::open_file(path.clone())
-            && reached.ledger == start.ledger()
+            && staging.goes_on(&reached, start)?
         {
             let members = reached.members.into_iter();
             let members = members.map(|(account, key)| (Address::from(account), B256::from(key)));
@@ -68,9 +71,23 @@ impl Staging {
         transaction.open_table(tables::CERTIFICATES)?;
         transaction.open_table(tables::RECEIPTS)?;
         transaction.open_table(CHUNKS)?;
-        write_reached(&transaction, start)?;
+        write_reached(&transaction, start.height(), start)?;
         transaction.commit()?;
         Ok((staging, start.clone()))
+    }
+
+    /// Whether the headers lead from `start` on to where they end.
+    fn goes_on(&self, reached: &Reached, start: &Follower) -> Result<bool, StoreError> {
+        let (from, to) = (start.height(), reached.height);
+        if reached.ledger != start.ledger() || from < reached.first || from > to {
+            return Ok(false);
+        }
+        if from == to {
+            return Ok(reached.hash == start.hash());
+        }
+        let next = self.header(from + 1)?;
+        let next = next.and_then(|header| alloy::rlp::decode_exact::<Header>(header).ok());
+        Ok(next.is_some_and(|next| next.parent_hash == start.hash()))
     }
 
     /// The file with what it says of itself, if it can be read.
@@ -118,7 +135,8 @@ impl Staging {
             }
             certificates.insert(follower.height(), page.certificate.as_slice())?;
         }
-        write_reached(&transaction, follower)?;
+        let first = first_of(&transaction)?;
+        write_reached(&transaction, first, follower)?;
         transaction.commit()?;
         Ok(())
     }
@@ -181,10 +199,19 @@ fn builder() -> redb::Builder {
     builder
 }
 
-fn write_reached(transaction: &redb::WriteTransaction, follower: &Follower) -> Result<(), StoreError> {
+fn first_of(transaction: &redb::WriteTransaction) -> Result<u64, StoreError> {
+    let damaged = || StoreError::damaged("the staging file does not say where it begins");
+    let meta = transaction.open_table(tables::META)?;
+    let reached = meta.get(REACHED)?.ok_or_else(damaged)?;
+    let reached: Reached = borsh::from_slice(reached.value()).map_err(|_| damaged())?;
+    Ok(reached.first)
+}
+
+fn write_reached(transaction: &redb::WriteTransaction, first: u64, follower: &Follower) -> Result<(), StoreError> {
     let members = follower.membership().iter();
     let reached = Reached {
         ledger: follower.ledger().0,
+        first,
         height: follower.height(),
         hash: follower.hash().0,
         members: members.map(|(account, key)| (account.0.0, key.0)).collect(),

@@ -4,11 +4,13 @@
 use alloy_trie::Nibbles;
 use redb::{Key, TableDefinition, Value};
 
-/// Name → value: `schema` (u32 LE), `genesis` (hash of block 0), [`FLOOR`] and [`FREED`].
+/// Name → value: `schema` (u32 LE), `genesis` (hash of block 0), [`FLOOR`], [`GAP`] and [`FREED`].
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
 /// Key in [`META`]: lowest height from which on blocks have all their transactions (u64 LE); 0 if it is missing.
 pub const FLOOR: &str = "floor";
+/// Key in [`META`]: blocks below the floor that are still to be fetched (Borsh); there are none if it is missing.
+pub const GAP: &str = "gap";
 /// Key in [`META`]: bytes that pruning has freed since the file was compacted (u64 LE).
 pub const FREED: &str = "freed";
 

@@ -143,6 +143,16 @@ impl Founders {
         self.check();
     }
 
+    /// A fifth is admitted, one gets another key, and one leaves.
+    pub fn live(&mut self) {
+        self.admit(4);
+        self.announce(1, 5);
+        self.rotate(1);
+        self.empty_blocks(30);
+        self.leave(3);
+        self.announce(2, 40);
+    }
+
     /// The contract says what this test believes.
     fn check(&self) {
         let rules = self.ledger.rules().unwrap();
@@ -152,4 +162,12 @@ impl Founders {
         ours.sort_unstable();
         assert_eq!(theirs, ours);
     }
+}
+
+/// A ledger of four founders, to which a fifth was admitted, of which one has another key, and that one has left.
+pub fn lived(folder: &Path) -> Founders {
+    let mut founders = Founders::start(folder, 4);
+    founders.announce(0, 3);
+    founders.live();
+    founders
 }

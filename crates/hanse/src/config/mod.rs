@@ -92,11 +92,11 @@ pub struct LedgerConfig {
     pub snapshot: SnapshotConfig,
 }
 
-/// How the embedded node of a newcomer gets the ledger.
+/// How the embedded node of a newcomer, or of a member that was away, gets the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SnapshotConfig {
-    /// A ledger with fewer blocks is replayed from its beginning; a longer one is joined by the state at a recent height.
+    /// Fewer blocks than this are executed; a node that is further behind when it starts takes the state at a recent height.
     pub least_blocks: u64,
     /// A state that takes more is not fetched (MiB).
     pub most_mebibytes: u64,

@@ -15,7 +15,6 @@ use super::invite::Invite;
 use super::pages::{BootstrapPage, ChangePage, ClaimPage, ConsortiumPage, InvitePage, ProposalPage, RequestPage};
 use super::request::AdmissionRequest;
 use super::service::{Consortium, of_ledger};
-use super::snapshots;
 
 /// A stranger's request fits into this many bytes.
 const LARGEST_REQUEST: usize = 16 * 1024;
@@ -39,7 +38,6 @@ pub fn routes(service: Arc<Consortium>) -> Routes {
         .route("/api/v1/consortium/requests", post(request))
         .route("/api/v1/consortium/claims", post(claim))
         .route("/api/v1/consortium/claims/{account}", get(claimable))
-        .merge(snapshots::routes())
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .with_state(service);
     Routes {

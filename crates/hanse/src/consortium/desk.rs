@@ -166,13 +166,6 @@ impl Desk {
         Ok(&self.requests[position])
     }
 
-    /// Whether this is the token of an invitation that has not expired: who has it may read the ledger.
-    pub fn knows(&self, token: &str, now: u64) -> bool {
-        let wanted = digest(token);
-        let mut open = self.invitations.iter().filter(|invitation| invitation.expires > now);
-        open.any(|invitation| invitation.digest == wanted)
-    }
-
     /// Forgets what is over: members, and what waited too long. `true` if anything changed.
     pub fn forget(&mut self, members: &HashSet<Address>, now: u64) -> bool {
         let before = self.requests.len();
@@ -272,7 +265,6 @@ mod tests {
             !serde_json::to_string(&desk).unwrap().contains("\"aa\""),
             "the token itself is not kept"
         );
-        assert!(desk.knows("aa", NOW) && !desk.knows("bb", NOW) && !desk.knows("aa", NOW + LASTS));
         assert_eq!(
             desk.take(request(1, Some("bb")), Maker::OwnOrNobody, NOW),
             Err(Refused::Token)

@@ -20,8 +20,8 @@ mod remote;
 mod request;
 mod rotation;
 mod service;
-mod snapshots;
-mod token;
+pub mod snapshots;
+pub mod token;
 mod votes;
 
 pub use api::routes;
@@ -31,4 +31,3 @@ pub use join::{JoinArguments, run as join};
 pub use remote::client as http_client;
 pub use request::consensus_address;
 pub use service::{Consortium, OwnNode, Settings};
-pub use snapshots::fetch as fetch_snapshot;

@@ -11,11 +11,10 @@ use axum::http::StatusCode;
 use futures::future::join_all;
 use hanse_chain::consensus::{ConsensusStatus, Wishes, validator_peer};
 use hanse_chain::genesis::{Genesis, MemberInfo};
-use hanse_chain::snapshot::SnapshotServer;
 use hanse_ledger::{IConsortium, IntentKey, Ledger, LedgerError, Receipt, Refusal};
 use hanse_orchestrator::StepError;
 use hanse_orchestrator::api::Problem;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -35,9 +34,6 @@ const ASKED: usize = 7;
 /// Between two looks at what is open.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Requests for parts of snapshots, in a burst and each second, and those that are answered at one time.
-const FETCHES: (f64, f64, usize) = (200.0, 50.0, 4);
-
 /// A change of membership waits this long for a block of its own: an idle ledger makes one every few seconds.
 const BLOCK_WITHIN: Duration = Duration::from_secs(30);
 
@@ -48,8 +44,6 @@ pub struct OwnNode {
     pub status: watch::Receiver<ConsensusStatus>,
     /// Its JSON-RPC over HTTP.
     pub rpc: Url,
-    /// What newcomers fetch.
-    pub snapshots: Arc<SnapshotServer>,
 }
 
 /// What the service is told once.
@@ -81,9 +75,6 @@ pub struct Consortium {
     pub(super) http: reqwest::Client,
     desk: Mutex<Desk>,
     rate: Mutex<Rate>,
-    /// Requests of those who fetch a snapshot, in all and at one time.
-    fetch_rate: Mutex<Rate>,
-    fetches: Arc<Semaphore>,
     /// Held while a rotation is under way.
     pub(super) rotating: tokio::sync::Mutex<()>,
     /// The last answer to this domain's own request.
@@ -96,7 +87,7 @@ pub(super) fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -145,8 +136,6 @@ impl Consortium {
             http,
             desk: Mutex::new(desk),
             rate: Mutex::new(Rate::new(now_ms())),
-            fetch_rate: Mutex::new(Rate::full(FETCHES.0, FETCHES.1, now_ms())),
-            fetches: Arc::new(Semaphore::new(FETCHES.2)),
             rotating: tokio::sync::Mutex::default(),
             asked: Mutex::default(),
         })
@@ -312,35 +301,6 @@ impl Consortium {
             "Too many requests",
             "this domain answers a few such requests a second; try again in a moment",
         ))
-    }
-
-    /// Whether a part of a snapshot is served now to whoever has this token. It counts as long as the permit lives.
-    ///
-    /// # Errors
-    /// 403 or 429.
-    pub(super) fn admit_fetch(&self, token: &str) -> Result<OwnedSemaphorePermit, Problem> {
-        if !lock(&self.desk).knows(token, now()) {
-            // Guessing costs as much as everything else that strangers do.
-            self.admit_stranger()?;
-            return Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "refused",
-                "Not without an invite",
-                "the ledger is read only by those who were invited; the invite is unknown here or has expired",
-            ));
-        }
-        let permit = lock(&self.fetch_rate)
-            .allows(now_ms())
-            .then(|| self.fetches.clone().try_acquire_owned().ok())
-            .flatten();
-        permit.ok_or_else(|| {
-            Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "Too many requests",
-                "others fetch the ledger from here too; try again in a moment",
-            )
-        })
     }
 
     /// Requests for admission that nobody has decided yet.

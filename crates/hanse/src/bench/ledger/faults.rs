@@ -40,7 +40,7 @@ pub fn offer<'a>(consortium: &'a Consortium, network: &Network, rate: f64, secon
 }
 
 /// Starts a node that is `blocks` behind the three others, and returns how long it takes from its start until it has
-/// what they have, in milliseconds.
+/// the newest block and state that they have, in milliseconds.
 pub async fn rejoin(blocks: u64, progress: impl Fn(&str)) -> anyhow::Result<u64> {
     let consortium = Consortium::create(4, LAN)?;
     progress(&format!("building {blocks} blocks"));
@@ -76,6 +76,20 @@ pub async fn rejoin(blocks: u64, progress: impl Fn(&str)) -> anyhow::Result<u64>
         }
         sleep(Duration::from_millis(20)).await;
     };
+    // Transactions that it passed by come afterwards, oldest first.
+    while node.rpc.receipts(blocks).await.is_err() {
+        ensure!(
+            started.elapsed() < REJOIN_WITHIN,
+            "the node has not all blocks within {} s",
+            REJOIN_WITHIN.as_secs()
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+    progress(&format!(
+        "in sync after {} ms, with the transactions of all blocks after {} ms",
+        took.as_millis(),
+        started.elapsed().as_millis()
+    ));
     network.nodes.push(node);
     network.common_root().await?;
     network.stop().await?;

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use super::node::{DATA_FOLDER, GENESIS_FILE, KEY_FILE};
+use super::node::{ACCOUNT_FILE, DATA_FOLDER, GENESIS_FILE, KEY_FILE};
 use super::rpc::Rpc;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -39,6 +39,7 @@ pub struct Member {
     pub signer: PrivateKeySigner,
     consensus: SocketAddr,
     rpc: SocketAddr,
+    api: SocketAddr,
 }
 
 impl Member {
@@ -70,7 +71,10 @@ impl Consortium {
                 signer: PrivateKeySigner::random(),
                 consensus: free_address()?,
                 rpc: free_address()?,
+                api: free_address()?,
             };
+            let account = hex::encode(member.signer.to_bytes());
+            std::fs::write(member.folder.join(ACCOUNT_FILE), account)?;
             infos.push(MemberInfo {
                 account: member.signer.address(),
                 validator_key: key.public_key().into(),
@@ -78,7 +82,7 @@ impl Consortium {
                 name: format!("member-{index}"),
                 consensus_address: format!("/ip4/127.0.0.1/tcp/{}", member.consensus.port()),
                 peer_id: String::new(),
-                url: String::new(),
+                url: format!("http://{}/", member.api),
             });
             made.push(member);
         }
@@ -129,6 +133,7 @@ impl Process {
             .arg(&member.folder)
             .args(["--consensus", &member.consensus.to_string()])
             .args(["--rpc", &member.rpc.to_string()])
+            .args(["--api", &member.api.to_string()])
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -1,0 +1,51 @@
+//! What the agents' ledger nodes say, and settings of agents that are not running.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{HANSE, League, wait};
+
+/// Sets a value in an agent's configuration.
+pub fn set(file: &Path, key: &str, value: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().starts_with(key))
+        .unwrap_or_else(|| panic!("{key} in {text}"));
+    let indent = &line[..line.len() - line.trim_start().len()];
+    std::fs::write(file, text.replacen(line, &format!("{indent}{key}: {value}"), 1)).unwrap();
+}
+
+impl League {
+    /// Height of an agent's ledger node, if it answers.
+    pub fn height(&self, index: usize) -> Option<u64> {
+        self.try_get(index, "/api/v1/health")?["ledger_height"].as_u64()
+    }
+
+    /// Asks an agent's ledger node over JSON-RPC.
+    pub fn rpc(&self, index: usize, method: &str, parameters: Value) -> Value {
+        let shown = Command::new(HANSE)
+            .args(["config", "show", "-o", "json", "--config"])
+            .arg(&self.agents[index].config)
+            .output()
+            .unwrap();
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        let address = shown["ledger.embedded.rpcListen"]["value"].as_str().unwrap().to_owned();
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": parameters });
+        let answer = reqwest::blocking::Client::new()
+            .post(format!("http://{address}"))
+            .json(&body)
+            .send();
+        answer.unwrap().json().unwrap()
+    }
+
+    /// Waits until an agent's node has a few blocks more.
+    pub fn decides(&self, index: usize) {
+        let before = wait("the height", || self.height(index));
+        wait("blocks to be decided", || {
+            (self.height(index)? > before + 3).then_some(())
+        });
+    }
+}
