@@ -32,7 +32,7 @@ impl League {
         let what = format!("all logs; its log:\n{}", log(&self.agents[index].config));
         wait(&what, || {
             let query = json!([{ "fromBlock": "0x0", "toBlock": "latest" }]);
-            let mut answer = self.rpc(index, "eth_getLogs", query);
+            let mut answer = self.ask_node(index, "eth_getLogs", query);
             if answer["error"].is_null() {
                 return Some(answer["result"].take());
             }

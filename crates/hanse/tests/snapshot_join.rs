@@ -98,13 +98,13 @@ fn a_domain_joins_by_snapshot_and_validates_and_serves_the_next() {
     let height = wait("its height", || league.height(fifth)) - 1;
     for height in [1, BLOCKS / 2, BLOCKS, height] {
         let block = |index: usize| {
-            let block = league.rpc(index, "eth_getBlockByNumber", json!([format!("{height:#x}"), false]));
+            let block = league.ask_node(index, "eth_getBlockByNumber", json!([format!("{height:#x}"), false]));
             (block["result"]["hash"].clone(), block["result"]["stateRoot"].clone())
         };
         assert!(block(0).0.is_string());
         assert_eq!(block(fifth), block(0), "block {height}");
     }
-    let logs = league.rpc(
+    let logs = league.ask_node(
         fifth,
         "eth_getLogs",
         json!([{ "fromBlock": "0x0", "toBlock": "latest" }]),

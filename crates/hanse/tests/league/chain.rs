@@ -25,7 +25,7 @@ impl League {
     }
 
     /// Asks an agent's ledger node over JSON-RPC.
-    pub fn rpc(&self, index: usize, method: &str, parameters: Value) -> Value {
+    pub fn ask_node(&self, index: usize, method: &str, parameters: Value) -> Value {
         let shown = Command::new(HANSE)
             .args(["config", "show", "-o", "json", "--config"])
             .arg(&self.agents[index].config)
