@@ -270,7 +270,7 @@ async fn supervise(mut shared: Shared, first: Running, stop: CancellationToken) 
                 Exit::Halted(Halt(format!(
                     "the consensus write-ahead log could not be written or read. Check the disk, and start this node again \
                      when the other members have decided height {height}: before that it might contradict a vote that it has \
-                     forgotten"
+                     forgotten. After `hanse ledger resync --log` it waits for that by itself"
                 )))
             }
             exit => exit,

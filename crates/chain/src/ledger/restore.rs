@@ -24,7 +24,7 @@ pub enum RestoreError {
     #[error("{0} is there already; restore into an empty data folder, or move it aside with `hanse ledger resync`")]
     Occupied(PathBuf),
     /// The backup can't be read, or is not whole.
-    #[error("the backup can't be restored: {0}")]
+    #[error(transparent)]
     Backup(#[from] BackupError),
     /// What was in it is no store of this ledger.
     #[error(transparent)]
