@@ -11,6 +11,7 @@ use anyhow::Context;
 use axum::http::StatusCode;
 use hanse_chain::node::Node;
 use hanse_chain::snapshot::{self, Outcome, Progress, Source, SourceError, Standing, wire};
+use hanse_chain::store::Staging;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -211,6 +212,10 @@ pub async fn fetch(
         None => invited(invites, digest)?,
     };
     if members.is_empty() {
+        // Of a process that was killed between the last step and this one.
+        if standing.is_some() {
+            Staging::remove(&settings.data_dir).context("a fetched snapshot could not be removed")?;
+        }
         return Ok(());
     }
     let members: Vec<Box<dyn Source>> = members.into_iter().map(|member| Box::new(member) as _).collect();
