@@ -86,7 +86,9 @@ fn a_member_far_behind_is_back_at_once_and_gets_what_it_missed() {
     // Killed as soon as it has begun.
     let staging = config.with_file_name("ledger/snapshot.redb");
     league.spawn(3);
-    wait("it to begin", || staging.exists().then_some(()));
+    wait("it to begin", || {
+        league.whole_log(3).contains("taking their state").then_some(())
+    });
     league.kill(3);
     league.spawn(3);
     league.wait_ready(3);
