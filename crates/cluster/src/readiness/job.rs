@@ -68,7 +68,13 @@ fn failed(said: Option<&str>, pods: &[&Pod], patience: &Patience) -> Cause {
         Some(crash) => format!("{said}: {}", crash.message),
         None => said.to_owned(),
     };
-    let mut cause = Cause::new(Reason::JobFailed, "", message, Some(Duration::ZERO));
+    // That the Job failed may be seen before why: its pods come by another watch.
+    let grace = if crash.is_some() {
+        Duration::ZERO
+    } else {
+        patience.missing
+    };
+    let mut cause = Cause::new(Reason::JobFailed, "", message, Some(grace));
     cause.log = crash.and_then(|c| c.log);
     cause
 }

@@ -45,6 +45,15 @@ fn a_job_is_ready_when_complete_and_final_when_it_says_so() {
             .contains("reached backoff limit: container main of pod j-1 ended with exit code 7")
     );
     assert!(causes[0].log.is_some());
+
+    let Readiness::Waiting(causes) = job_readiness(Some(&failed), &[], &[], &patience()) else {
+        panic!()
+    };
+    assert_eq!(
+        (causes[0].reason, causes[0].grace),
+        (Reason::JobFailed, Some(patience().missing)),
+        "its pods may be seen later"
+    );
 }
 
 #[test]
