@@ -11,9 +11,10 @@ const folder = (path) =>
   readdirSync(new URL(path, here)).filter((name) => name.endsWith(".sol")).sort().map((name) => path + name);
 
 const contracts = folder("src/");
+const imported = [...folder("src/interfaces/"), ...folder("src/storage/")];
 const input = {
   language: "Solidity",
-  sources: Object.fromEntries([...contracts, ...folder("src/interfaces/")].map((path) => [path, read(path)])),
+  sources: Object.fromEntries([...contracts, ...imported].map((path) => [path, read(path)])),
   settings: {
     evmVersion: "cancun",
     optimizer: { enabled: true, runs: 200 },

@@ -3,6 +3,7 @@ pragma solidity ^0.8.24;
 
 import {IConsortium} from "./interfaces/IConsortium.sol";
 import {IFederation} from "./interfaces/IFederation.sol";
+import {AgreementRecord, AgreementRecords, BidRecord} from "./storage/AgreementRecord.sol";
 
 /// @title Agreements between domains; IFederation says what each function promises.
 /// @dev Order of checks in each function: what the call is about, its state, who calls, time, then the arguments. The Rust
@@ -10,6 +11,8 @@ import {IFederation} from "./interfaces/IFederation.sol";
 ///      Money: `owed` and `escrow` are changed before any coin moves, and coins leave in `withdraw` alone, so the sum of
 ///      both is the balance between calls and a re-entering receiver finds nothing left.
 contract Federation is IFederation {
+    using AgreementRecords for AgreementRecord;
+
     uint256 internal constant MAX_DESCRIPTION = 1024;
     uint256 internal constant MAX_LOCATION = 128;
     uint256 internal constant MAX_REASON = 1024;
@@ -20,11 +23,7 @@ contract Federation is IFederation {
     IConsortium internal immutable _consortium;
 
     bytes32[] internal _ids;
-    mapping(bytes32 id => Agreement) internal _agreements;
-    mapping(bytes32 id => Bid[]) internal _bids;
-    /// Index into `_bids[id]`, plus one; zero where the bidder has none.
-    mapping(bytes32 id => mapping(address bidder => uint256)) internal _bidAt;
-    mapping(bytes32 id => uint64) internal _lastSequence;
+    mapping(bytes32 id => AgreementRecord) internal _agreements;
     mapping(address account => uint256) internal _owed;
     mapping(address account => uint256) internal _live;
 
@@ -37,7 +36,7 @@ contract Federation is IFederation {
     function announce(Announcement calldata announcement) external {
         _requireMember(msg.sender);
         bytes32 id = announcement.id;
-        Agreement storage a = _agreements[id];
+        AgreementRecord storage a = _agreements[id];
         if (a.state != State.None) revert IdTaken(id);
         _requireShort(bytes(announcement.description).length, MAX_DESCRIPTION);
         _requireMeaningful(announcement.requirements);
@@ -46,10 +45,15 @@ contract Federation is IFederation {
                 || announcement.confirmWindow == 0
         ) revert InvalidDeadlines();
 
-        a.announcement = announcement;
         a.creator = msg.sender;
-        a.announcedAt = uint64(block.timestamp);
         _enter(a, State.Open);
+        a.announcedAt = _now();
+        a.bidDeadline = announcement.bidDeadline;
+        a.deployDeadline = announcement.deployDeadline;
+        a.confirmWindow = announcement.confirmWindow;
+        a.requirements = announcement.requirements;
+        a.manifestHash = announcement.manifestHash;
+        a.description = announcement.description;
         _ids.push(id);
         ++_live[msg.sender];
         emit Announced(
@@ -63,27 +67,21 @@ contract Federation is IFederation {
     }
 
     function placeBid(bytes32 id, uint128 pricePerHour, string calldata location, Terms calldata offer) external {
-        Agreement storage a = _known(id);
-        _requireState(a, State.Open);
+        AgreementRecord storage a = _known(id);
+        _requireState(a, id, State.Open);
         _requireMember(msg.sender);
         if (msg.sender == a.creator) revert OwnAgreement(id);
-        _requireInTime(id, a.announcement.bidDeadline);
+        _requireInTime(id, a.bidDeadline);
         _requireShort(bytes(location).length, MAX_LOCATION);
         _requireMeaningful(offer);
 
-        Bid[] storage list = _bids[id];
-        uint256 position = _bidAt[id][msg.sender];
-        bool replaced = position != 0;
+        BidRecord storage bid = a.bids[msg.sender];
+        bool replaced = bid.sequence != 0;
         if (!replaced) {
-            if (list.length == MAX_BIDS) revert TooManyBids(id);
-            list.push();
-            position = list.length;
-            _bidAt[id][msg.sender] = position;
-            a.bidCount = uint32(position);
+            if (a.bidCount == MAX_BIDS) revert TooManyBids(id);
+            a.bidders[a.bidCount++] = msg.sender;
         }
-        uint64 sequence = ++_lastSequence[id];
-        Bid storage bid = list[position - 1];
-        bid.bidder = msg.sender;
+        uint64 sequence = ++a.lastSequence;
         bid.pricePerHour = pricePerHour;
         bid.sequence = sequence;
         bid.location = location;
@@ -95,21 +93,20 @@ contract Federation is IFederation {
         external
         payable
     {
-        Agreement storage a = _known(id);
-        _requireState(a, State.Open);
+        AgreementRecord storage a = _known(id);
+        _requireState(a, id, State.Open);
         _requireCreator(a, id);
         _requireMember(msg.sender);
-        _requireInTime(id, a.announcement.deployDeadline);
-        uint256 position = _bidAt[id][bidder];
-        if (position == 0 || _bids[id][position - 1].sequence != sequence) revert NoSuchBid(id, bidder);
+        _requireInTime(id, a.deployDeadline);
+        BidRecord storage bid = a.bids[bidder];
+        if (bid.sequence == 0 || bid.sequence != sequence) revert NoSuchBid(id, bidder);
         _requireMember(bidder);
         _requireShort(sealedParameters.length, MAX_SEALED);
-        uint128 pricePerHour = _bids[id][position - 1].pricePerHour;
+        uint128 pricePerHour = bid.pricePerHour;
         uint256 expected = uint256(pricePerHour) * hoursPaid;
         if (msg.value != expected) revert WrongPayment(expected, msg.value);
 
         a.provider = bidder;
-        a.pricePerHour = pricePerHour;
         a.hoursPaid = hoursPaid;
         a.escrow = msg.value;
         _enter(a, State.Awarded);
@@ -118,16 +115,16 @@ contract Federation is IFederation {
     }
 
     function deployed(bytes32 id, bytes calldata sealedEndpoint) external {
-        Agreement storage a = _known(id);
-        _requireState(a, State.Awarded);
+        AgreementRecord storage a = _known(id);
+        _requireState(a, id, State.Awarded);
         _requireProvider(a, id);
         _requireMember(msg.sender);
-        _requireInTime(id, a.announcement.deployDeadline);
+        _requireInTime(id, a.deployDeadline);
         if (sealedEndpoint.length == 0) revert Empty();
         _requireShort(sealedEndpoint.length, MAX_SEALED);
 
         bytes32 endpointHash = keccak256(sealedEndpoint);
-        uint64 confirmDeadline = uint64(block.timestamp) + a.announcement.confirmWindow;
+        uint40 confirmDeadline = _now() + a.confirmWindow;
         a.endpointHash = endpointHash;
         a.confirmDeadline = confirmDeadline;
         _enter(a, State.Deployed);
@@ -135,22 +132,22 @@ contract Federation is IFederation {
     }
 
     function confirm(bytes32 id) external {
-        Agreement storage a = _known(id);
-        _requireState(a, State.Deployed);
+        AgreementRecord storage a = _known(id);
+        _requireState(a, id, State.Deployed);
         _requireCreator(a, id);
         _release(a, id);
     }
 
     function settle(bytes32 id) external {
-        Agreement storage a = _known(id);
-        _requireState(a, State.Deployed);
+        AgreementRecord storage a = _known(id);
+        _requireState(a, id, State.Deployed);
         if (block.timestamp <= a.confirmDeadline) revert ConfirmWindowOpen(id, a.confirmDeadline);
         _release(a, id);
     }
 
     function cancel(bytes32 id, string calldata reason) external {
-        Agreement storage a = _known(id);
-        if (a.state != State.Open && a.state != State.Awarded) _requireState(a, State.Deployed);
+        AgreementRecord storage a = _known(id);
+        if (a.state != State.Open && a.state != State.Awarded) _requireState(a, id, State.Deployed);
         _requireCreator(a, id);
         if (a.state == State.Deployed) _requireInTime(id, a.confirmDeadline);
         _requireShort(bytes(reason).length, MAX_REASON);
@@ -158,15 +155,15 @@ contract Federation is IFederation {
     }
 
     function decline(bytes32 id, string calldata reason) external {
-        Agreement storage a = _known(id);
-        if (a.state != State.Awarded) _requireState(a, State.Deployed);
+        AgreementRecord storage a = _known(id);
+        if (a.state != State.Awarded) _requireState(a, id, State.Deployed);
         _requireProvider(a, id);
         _requireShort(bytes(reason).length, MAX_REASON);
         emit Cancelled(id, msg.sender, _refund(a, State.Cancelled), reason);
     }
 
     function expire(bytes32 id) external {
-        Agreement storage a = _known(id);
+        AgreementRecord storage a = _known(id);
         State was = a.state;
         if (was > State.Confirmed) revert WrongState(id, was);
         if (was == State.Deployed && block.timestamp > a.confirmDeadline) revert NotExpired(id);
@@ -175,11 +172,11 @@ contract Federation is IFederation {
     }
 
     function terminate(bytes32 id) external {
-        Agreement storage a = _known(id);
-        _requireState(a, State.Confirmed);
+        AgreementRecord storage a = _known(id);
+        _requireState(a, id, State.Confirmed);
         if (msg.sender != a.creator && msg.sender != a.provider) revert NotParty(id, msg.sender);
         _end(a, State.Terminated);
-        emit Terminated(id, msg.sender, uint64(block.timestamp) - a.confirmedAt);
+        emit Terminated(id, msg.sender, _now() - a.confirmedAt);
     }
 
     function withdraw() external {
@@ -210,7 +207,7 @@ contract Federation is IFederation {
     }
 
     function agreement(bytes32 id) external view returns (Agreement memory) {
-        return _known(id);
+        return _known(id).toAgreement(id);
     }
 
     function agreements(uint256 start, uint256 limit) external view returns (Agreement[] memory page) {
@@ -220,62 +217,68 @@ contract Federation is IFederation {
         if (length > MAX_PAGE) length = MAX_PAGE;
         page = new Agreement[](length);
         for (uint256 i = 0; i < length; ++i) {
-            page[i] = _agreements[_ids[start + i]];
+            bytes32 id = _ids[start + i];
+            page[i] = _agreements[id].toAgreement(id);
         }
     }
 
     function bids(bytes32 id) external view returns (Bid[] memory) {
-        _known(id);
-        return _bids[id];
+        return _known(id).toBids();
     }
 
     function details(bytes32 id) external view returns (Agreement memory, Bid[] memory) {
-        return (_known(id), _bids[id]);
+        AgreementRecord storage a = _known(id);
+        return (a.toAgreement(id), a.toBids());
     }
 
     // Shared steps of the transitions
 
-    function _enter(Agreement storage a, State next) internal {
+    function _enter(AgreementRecord storage a, State next) internal {
         a.state = next;
-        a.changedAt = uint64(block.timestamp);
+        a.changedAt = _now();
     }
 
     /// Leaves the live states for ever.
-    function _end(Agreement storage a, State end) internal {
+    function _end(AgreementRecord storage a, State end) internal {
         --_live[a.creator];
         if (a.provider != address(0)) --_live[a.provider];
         _enter(a, end);
     }
 
-    function _refund(Agreement storage a, State end) internal returns (uint256 refunded) {
+    function _refund(AgreementRecord storage a, State end) internal returns (uint256 refunded) {
         refunded = a.escrow;
         a.escrow = 0;
         _owed[a.creator] += refunded;
         _end(a, end);
     }
 
-    function _release(Agreement storage a, bytes32 id) internal {
+    function _release(AgreementRecord storage a, bytes32 id) internal {
         uint256 released = a.escrow;
         a.escrow = 0;
         _owed[a.provider] += released;
-        a.confirmedAt = uint64(block.timestamp);
+        a.confirmedAt = _now();
         _enter(a, State.Confirmed);
         emit Confirmed(id, msg.sender, released);
     }
 
-    function _missedDeadline(Agreement storage a) internal view returns (bool) {
-        if (a.state == State.Open && a.bidCount == 0) return block.timestamp > a.announcement.bidDeadline;
-        if (a.state == State.Open || a.state == State.Awarded) return block.timestamp > a.announcement.deployDeadline;
+    function _missedDeadline(AgreementRecord storage a) internal view returns (bool) {
+        if (a.state == State.Open && a.bidCount == 0) return block.timestamp > a.bidDeadline;
+        if (a.state == State.Open || a.state == State.Awarded) return block.timestamp > a.deployDeadline;
         return false;
     }
 
-    function _lostParty(Agreement storage a) internal view returns (bool) {
+    function _lostParty(AgreementRecord storage a) internal view returns (bool) {
         return !_consortium.isMember(a.creator) || (a.provider != address(0) && !_consortium.isMember(a.provider));
+    }
+
+    /// Time of the block; AgreementRecord says why 40 bits hold it.
+    function _now() internal view returns (uint40) {
+        return uint40(block.timestamp);
     }
 
     // Checks
 
-    function _known(bytes32 id) internal view returns (Agreement storage a) {
+    function _known(bytes32 id) internal view returns (AgreementRecord storage a) {
         a = _agreements[id];
         if (a.state == State.None) revert UnknownAgreement(id);
     }
@@ -284,15 +287,15 @@ contract Federation is IFederation {
         if (!_consortium.isMember(account)) revert NotMember(account);
     }
 
-    function _requireState(Agreement storage a, State wanted) internal view {
-        if (a.state != wanted) revert WrongState(a.announcement.id, a.state);
+    function _requireState(AgreementRecord storage a, bytes32 id, State wanted) internal view {
+        if (a.state != wanted) revert WrongState(id, a.state);
     }
 
-    function _requireCreator(Agreement storage a, bytes32 id) internal view {
+    function _requireCreator(AgreementRecord storage a, bytes32 id) internal view {
         if (msg.sender != a.creator) revert NotCreator(id, msg.sender);
     }
 
-    function _requireProvider(Agreement storage a, bytes32 id) internal view {
+    function _requireProvider(AgreementRecord storage a, bytes32 id) internal view {
         if (msg.sender != a.provider) revert NotProvider(id, msg.sender);
     }
 

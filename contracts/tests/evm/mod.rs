@@ -171,6 +171,17 @@ impl TestChain {
         Ok(C::abi_decode_returns(succeeded(result)?.0.data()).unwrap())
     }
 
+    /// How many empty storage slots of the contract a transaction would fill, and how many filled ones it would change.
+    pub fn written_slots<C: SolCall>(&mut self, from: Address, to: Address, call: &C) -> (usize, usize) {
+        let transaction = self.transaction(from, TxKind::Call(to), call.abi_encode().into(), U256::ZERO);
+        self.set_block();
+        let outcome = self.evm.transact(transaction).unwrap();
+        succeeded(outcome.result).unwrap();
+        let slots = outcome.state[&to].storage.values().filter(|slot| slot.is_changed());
+        let (filled, changed): (Vec<_>, Vec<_>) = slots.partition(|slot| slot.original_value().is_zero());
+        (filled.len(), changed.len())
+    }
+
     /// One block and so many seconds later.
     pub fn advance(&mut self, seconds: u64) {
         self.block += 1;

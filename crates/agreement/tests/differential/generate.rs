@@ -188,6 +188,7 @@ fn announce(random: &mut StdRng, id: AgreementId, now: u64) -> Action {
         2 => announcement.confirm_window = 0,
         3 => announcement.confirm_window = u32::MAX,
         4 => announcement.deploy_deadline = u64::MAX,
+        5 => (announcement.bid_deadline, announcement.deploy_deadline) = (u64::MAX - 1, u64::MAX),
         _ => {}
     }
     Action::Announce(announcement)

@@ -11,7 +11,7 @@ use alloy::sol_types::SolCall;
 use anyhow::Context;
 use hanse_contracts::{Federation, IFederation};
 
-/// Gas that one announcement is given; it takes some four fifths of it.
+/// Gas that one announcement is given; it takes some three fifths of it.
 pub const GAS: u64 = 300_000;
 
 /// Where announcements go.
