@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, channel};
 
 use alloy::primitives::keccak256;
@@ -75,13 +76,13 @@ fn request() -> Value {
     })
 }
 
-/// One announcement, a bid of each of the others, and one of everything else.
-fn assert_each_once(events: &BTreeMap<&str, Vec<u64>>) {
-    let counts: Vec<_> = EVENTS
-        .iter()
-        .map(|(name, _)| events.get(name).map_or(0, Vec::len))
-        .collect();
-    assert_eq!(counts, [1, 2, 1, 1, 1], "{events:?}");
+/// So many bids, and one of everything else.
+fn assert_each_once(events: &BTreeMap<&str, Vec<u64>>, bids: RangeInclusive<usize>) {
+    for (name, _) in EVENTS {
+        let count = events.get(name).map_or(0, Vec::len);
+        let expected = if name == "BidPlaced" { bids.clone() } else { 1..=1 };
+        assert!(expected.contains(&count), "{name}: {events:?}");
+    }
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn nobody_acts_on_a_block_before_it_is_final_and_what_is_undone_before_is_repeat
     let page = league.wait_complete(0, &id);
     assert_eq!(page["verified"], true);
     let events = events(&node, &id);
-    assert_each_once(&events);
+    assert_each_once(&events, 2..=2);
     for step in EVENTS.windows(2) {
         let (before, after) = (&events[step[0].0], &events[step[1].0]);
         let (last, next) = (before.iter().max().unwrap(), after.iter().min().unwrap());
@@ -168,7 +169,7 @@ fn an_agreement_that_is_undone_although_it_counted_is_made_again_while_its_servi
     undo_from(&node, events(&node, &id)["Announced"][0]);
     let page = league.wait_complete(0, &id);
     assert_eq!(page["verified"], true);
-    assert_each_once(&events(&node, &id));
+    assert_each_once(&events(&node, &id), 2..=2);
     let provider = league.by_account(&page["provider"]);
     // Nothing is said of an agreement that the ledger does not know for a moment.
     let running = || {
@@ -185,7 +186,8 @@ fn an_agreement_that_is_undone_although_it_counted_is_made_again_while_its_servi
         assert_eq!(running()?, json!({ "object-detector": 1 }));
         events(&node, &id).contains_key("Confirmed").then_some(())
     });
-    assert_each_once(&events(&node, &id));
+    // The service stays with who has it as soon as that one bids again; the other may come too late.
+    assert_each_once(&events(&node, &id), 1..=2);
     let again = league.wait_complete(0, &id);
     assert_eq!(again["provider"], page["provider"]);
     let (status, page) = league.post(0, &format!("/api/v1/agreements/{id}/terminate"), &json!({}));
