@@ -92,7 +92,7 @@ impl EngineSettings {
                 ip_throttle_duration: Duration::ZERO,
                 ..Default::default()
             },
-            protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(6, 12, 4, 2, false, true, true)),
+            protocol: PubSubProtocol::GossipSub(gossip()),
             // Above the largest message by what gossipsub's signature and framing take.
             pubsub_max_size: byte_size(MAX_PART_MESSAGE + 4096),
             pubsub_max_size_per_topic: PubSubMaxSizePerTopic {
@@ -125,6 +125,15 @@ impl EngineSettings {
             },
         }
     }
+}
+
+/// Authors send to everyone, since all members are connected to each other; the mesh through which messages are forwarded
+/// besides, to those whom an author can't reach, is thin. Persistent peers are not "explicit" peers in the sense of
+/// gossipsub: those are forwarded everything by everyone, so that each node would receive, and check, a copy from each other.
+fn gossip() -> GossipSubConfig {
+    let (mesh, high, low, outbound) = (2, 4, 1, 1);
+    let (scoring, explicit_peering, flood_publish) = (false, false, true);
+    GossipSubConfig::new(mesh, high, low, outbound, scoring, explicit_peering, flood_publish)
 }
 
 /// The configuration's size type, which its crate does not export.
