@@ -26,6 +26,13 @@ fn ledger(arguments: &[&str]) -> Result<Value, String> {
     }
 }
 
+/// What `hanse ledger …` says to people.
+fn told(arguments: &[&str]) -> String {
+    let output: Output = Command::new(HANSE).arg("ledger").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 fn config(league: &League, index: usize) -> &str {
     league.agents[index].config.to_str().unwrap()
 }
@@ -132,6 +139,18 @@ fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_vot
     assert_eq!(shown["command"]["name"], "proposeRemoval", "{shown}");
     assert_eq!(shown["fromName"], json!(league.agents[0].name));
     assert!(!shown["events"].as_array().unwrap().is_empty(), "{shown}");
+    // People are told by names whom the addresses mean.
+    let text = told(&["tx", hash, "--api", &api]);
+    let target = text.lines().find(|line| line.contains("target: ")).unwrap();
+    assert!(target.ends_with(&format!(" ({fourth})")), "{text}");
+    let text = told(&["blocks", "--to", "1", "--api", &api]);
+    let proposers: Vec<&str> = text.lines().skip(1).collect();
+    let members: Vec<&str> = league.agents.iter().map(|agent| &*agent.name).collect();
+    assert!(
+        members.iter().any(|name| proposers[0].contains(&format!("{name} (0x"))),
+        "{text}"
+    );
+    assert!(proposers[1].contains(" genesis "), "{text}");
     let nothing = ledger(&["tx", &format!("0x{}", "77".repeat(32)), "--api", &api]).unwrap_err();
     assert!(nothing.contains("no transaction"), "{nothing}");
     for milliseconds in [20, 50, 80] {

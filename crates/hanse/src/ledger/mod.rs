@@ -4,6 +4,7 @@ mod api;
 mod backup;
 mod deploy;
 mod explain;
+mod names;
 mod offline;
 mod pages;
 mod verify;

@@ -2,13 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alloy::primitives::B256;
 use clap::Args;
 
 use super::api::BlocksQuery;
+use super::names::Names;
 use super::pages::{BlockLine, Decoded, StatusPage, TransactionPage};
 use crate::cli::ApiArguments;
-use crate::output;
+use crate::output::{self, Format};
 
 /// Options of `hanse ledger blocks`.
 #[derive(Debug, Args)]
@@ -54,8 +54,13 @@ pub async fn blocks(arguments: &BlocksArguments) -> anyhow::Result<()> {
 /// Runs `hanse ledger tx`.
 pub async fn transaction(hash: &str, arguments: &ApiArguments) -> anyhow::Result<()> {
     let path = format!("api/v1/ledger/transactions/{hash}");
-    let page: TransactionPage = arguments.client()?.get(&path).await?;
-    output::print(arguments.output, &page, transaction_text)
+    let client = arguments.client()?;
+    let page: TransactionPage = client.get(&path).await?;
+    let names = match arguments.output {
+        Format::Json => Names::default(),
+        Format::Text => Names::of(client.get::<StatusPage>("api/v1/ledger").await?.members),
+    };
+    output::print(arguments.output, &page, |page| transaction_text(page, &names))
 }
 
 fn now() -> u64 {
@@ -145,10 +150,20 @@ fn waiting(transactions: usize) -> String {
     }
 }
 
-/// Enough of a hash to tell it from others; all of it is in the JSON form.
-fn short(hash: B256) -> String {
-    let text = hash.to_string();
-    format!("{}…{}", &text[..12], &text[text.len() - 4..])
+/// Enough of a hash or an address to tell it from others; all of it is in the JSON form.
+fn short(hexadecimal: &str) -> String {
+    let end = hexadecimal.len() - 4;
+    format!("{}…{}", &hexadecimal[..12], &hexadecimal[end..])
+}
+
+/// Who proposed a block. Nobody did block 0: it is made of the genesis document.
+fn proposer(line: &BlockLine) -> String {
+    let address = line.proposer.to_string();
+    match &line.proposer_name {
+        _ if line.height == 0 => "genesis".to_owned(),
+        Some(name) => format!("{name} ({})", short(&address)),
+        None => address,
+    }
 }
 
 fn block_table(lines: &[BlockLine], now: u64) -> String {
@@ -156,9 +171,9 @@ fn block_table(lines: &[BlockLine], now: u64) -> String {
     rows.extend(lines.iter().map(|line| {
         row([
             &line.height.to_string(),
-            &short(line.hash),
+            &short(&line.hash.to_string()),
             &ago(line.time, now),
-            line.proposer_name.as_deref().unwrap_or(&line.proposer.to_string()),
+            &proposer(line),
             &line.transactions.to_string(),
             &line.gas_used.to_string(),
         ])
@@ -166,7 +181,7 @@ fn block_table(lines: &[BlockLine], now: u64) -> String {
     output::table(&rows)
 }
 
-fn transaction_text(page: &TransactionPage) -> String {
+fn transaction_text(page: &TransactionPage, names: &Names) -> String {
     let block = page
         .block
         .map_or("not in a block yet".to_owned(), |height| format!("in block {height}"));
@@ -180,14 +195,14 @@ fn transaction_text(page: &TransactionPage) -> String {
         row(["from", &sender]),
     ];
     match (&page.command, page.to) {
-        (Some(command), _) => rows.extend(said("command", command)),
-        (None, Some(to)) => rows.push(row(["to", &to.to_string()])),
+        (Some(command), _) => rows.extend(said("command", command, names)),
+        (None, Some(to)) => rows.push(row(["to", &names.beside(&to.to_string())])),
         (None, None) => rows.push(row(["to", "creates a contract"])),
     }
     if let Some(gas) = page.gas_used {
         rows.push(row(["gas used", &gas.to_string()]));
     }
-    rows.extend(page.events.iter().flat_map(|event| said("event", event)));
+    rows.extend(page.events.iter().flat_map(|event| said("event", event, names)));
     match &page.revert {
         Some(reason) if reason.name.is_empty() => rows.push(row(["reverted", &reason.message])),
         Some(reason) => rows.push(row(["reverted", &format!("{}: {}", reason.name, reason.message)])),
@@ -201,7 +216,7 @@ fn transaction_text(page: &TransactionPage) -> String {
 }
 
 /// What it is, and its fields, a line each.
-fn said(heading: &str, what: &Decoded) -> Vec<Vec<String>> {
+fn said(heading: &str, what: &Decoded, names: &Names) -> Vec<Vec<String>> {
     let mut fields: Vec<String> = Vec::new();
     for part in what.fields.split(", ") {
         // The values may have commas in them, too.
@@ -217,12 +232,18 @@ fn said(heading: &str, what: &Decoded) -> Vec<Vec<String>> {
         }
     }
     let mut rows = vec![row([heading, &format!("{}.{}", what.contract, what.name)])];
-    rows.extend(fields.iter().map(|field| row(["", &format!("  {field}")])));
+    rows.extend(
+        fields
+            .iter()
+            .map(|field| row(["", &format!("  {}", names.beside(field))])),
+    );
     rows
 }
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::{Address, B256};
+
     #[test]
     fn fields_are_told_a_line_each_whatever_commas_their_values_have() {
         let what = super::Decoded {
@@ -230,12 +251,33 @@ mod tests {
             name: "Announced".into(),
             fields: "id: 7, note: \"one, two\", to: 0x5a".into(),
         };
-        let rows = super::said("event", &what);
+        let rows = super::said("event", &what, &super::Names::default());
         let told: Vec<&str> = rows.iter().map(|row| row[1].trim()).collect();
         assert_eq!(
             told,
             ["Federation.Announced", "id: 7", "note: \"one, two\"", "to: 0x5a"]
         );
+    }
+
+    #[test]
+    fn a_proposer_is_told_by_name_and_address_and_block_0_has_none() {
+        let line = |height: u64, proposer: u8, name: Option<&str>| super::BlockLine {
+            height,
+            hash: B256::ZERO,
+            state_root: B256::ZERO,
+            time: 0,
+            proposer: Address::repeat_byte(proposer),
+            proposer_name: name.map(str::to_owned),
+            transactions: 0,
+            gas_used: 0,
+        };
+        assert_eq!(super::proposer(&line(0, 0, None)), "genesis");
+        assert_eq!(
+            super::proposer(&line(1, 0x11, Some("north"))),
+            "north (0x1111111111…1111)"
+        );
+        let stranger = format!("0x{}", "11".repeat(20));
+        assert_eq!(super::proposer(&line(1, 0x11, None)), stranger);
     }
 
     #[test]
