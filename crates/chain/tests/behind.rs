@@ -6,11 +6,8 @@ mod founding;
 mod sources;
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use alloy::primitives::B256;
 use founding::Founders;
@@ -24,6 +21,7 @@ use hanse_chain::snapshot::{Outcome, Settings, Source, SourceError, Standing, fe
 use hanse_chain::store::{LogQuery, LogQueryError, StoreError};
 use rand::{Rng, SeedableRng};
 use sources::Honest;
+use sources::slow::{self, Slow};
 
 /// Executes blocks that others decided.
 fn follow(from: &Ledger, to: &Ledger) {
@@ -281,54 +279,25 @@ fn whoever_lies_changes_nothing_and_the_honest_member_serves() {
     }
 }
 
-const SOURCE: &str = "HANSE_BEHIND_TEST_SOURCE";
-const TARGET: &str = "HANSE_BEHIND_TEST_TARGET";
-
-/// Says so whenever it is asked, and gives little at a time.
-struct Slow(Honest);
-
-impl Slow {
-    fn tell(what: &str) {
-        println!("\nasked {what}");
-        let _ = std::io::stdout().flush();
-        std::thread::park_timeout(Duration::from_millis(4));
-    }
-}
-
-impl Source for Slow {
-    fn name(&self) -> &str {
-        "slow"
-    }
-    fn offer(&self) -> Result<Vec<u8>, SourceError> {
-        self.0.offer()
-    }
-    fn headers(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError> {
-        Self::tell("headers");
-        self.0.headers(from, to.min(from + 20))
-    }
-    fn chunk(&self, hash: B256) -> Result<Vec<u8>, SourceError> {
-        Self::tell("chunk");
-        self.0.chunk(hash)
-    }
-    fn blocks(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError> {
-        Self::tell("blocks");
-        self.0.blocks(from, to.min(from + 4))
-    }
-}
-
 /// Not a test of its own: what the killed process runs.
 #[test]
 fn child_catches_up_until_it_is_killed() {
-    let (Some(source), Some(target)) = (std::env::var_os(SOURCE), std::env::var_os(TARGET)) else {
+    let Some([source, target]) = slow::folders_of_child() else {
         return;
     };
-    let genesis = Genesis::load(&Path::new(&source).join("genesis.json")).unwrap();
-    let ledger = Ledger::open(Path::new(&source), &genesis).unwrap();
-    let slow = || -> Vec<Box<dyn Source>> { vec![Box::new(Slow(Honest::new(&ledger)))] };
-    bring_up(Path::new(&target), &genesis, slow());
-    let late = Ledger::open(Path::new(&target), &genesis).unwrap();
+    let genesis = Genesis::load(&source.join("genesis.json")).unwrap();
+    let ledger = Ledger::open(&source, &genesis).unwrap();
+    let slow = || -> Vec<Box<dyn Source>> {
+        vec![Box::new(Slow {
+            headers: 21,
+            blocks: 5,
+            ..Slow::new(&ledger)
+        })]
+    };
+    bring_up(&target, &genesis, slow());
+    let late = Ledger::open(&target, &genesis).unwrap();
     fill_from(&late, slow());
-    println!("\nfilled");
+    slow::done();
 }
 
 #[test]
@@ -346,32 +315,13 @@ fn a_node_killed_while_it_catches_up_has_what_it_had_and_goes_on() {
     drop(founders);
     let (mut kills, mut reached) = (0, 9);
     loop {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_catches_up_until_it_is_killed", "--nocapture"])
-            .env(SOURCE, folders[0].path())
-            .env(TARGET, folders[1].path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
         let limit = if kills < 8 {
             random.random_range(1..5)
         } else {
             usize::MAX
         };
-        let mut filled = false;
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut asked = 0;
-        for line in lines {
-            let line = line.unwrap();
-            filled |= line == "filled";
-            asked += usize::from(line.starts_with("asked "));
-            if asked == limit {
-                break;
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let child = "child_catches_up_until_it_is_killed";
+        let (_, filled) = slow::killed_after(limit, child, folders[0].path(), folders[1].path());
         let late = Ledger::open(folders[1].path(), &genesis).unwrap();
         assert_eq!(logs(&late, 0, 8).unwrap(), 3, "what it had is there");
         let next = match (late.gap().unwrap(), late.tip().height) {

@@ -5,11 +5,9 @@ mod founding;
 mod sources;
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alloy::primitives::{B256, keccak256};
 use founding::{Founders, lived};
@@ -22,6 +20,7 @@ use hanse_chain::snapshot::{Outcome, Settings, Source, SourceError, SyncError, f
 use hanse_chain::store::{Rows, Store};
 use rand::{Rng, SeedableRng};
 use sources::Honest;
+use sources::slow::{self, Slow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lie {
@@ -286,52 +285,17 @@ fn a_short_ledger_is_replayed() {
     assert!(Store::is_new(folders[1].path()));
 }
 
-const SOURCE: &str = "HANSE_SNAPSHOT_TEST_SOURCE";
-const TARGET: &str = "HANSE_SNAPSHOT_TEST_TARGET";
-
-/// Says so whenever it is asked, and takes its time.
-struct Slow(Honest);
-
-impl Slow {
-    fn tell(what: &str) {
-        println!("\nasked {what}");
-        let _ = std::io::stdout().flush();
-        std::thread::park_timeout(Duration::from_millis(4));
-    }
-}
-
-impl Source for Slow {
-    fn name(&self) -> &str {
-        "slow"
-    }
-    fn offer(&self) -> Result<Vec<u8>, SourceError> {
-        self.0.offer()
-    }
-    fn headers(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError> {
-        Self::tell(&format!("headers {from}"));
-        self.0.headers(from, to)
-    }
-    fn blocks(&self, from: u64, to: u64) -> Result<Vec<u8>, SourceError> {
-        self.0.blocks(from, to)
-    }
-    fn chunk(&self, hash: B256) -> Result<Vec<u8>, SourceError> {
-        Self::tell(&format!("chunk {hash}"));
-        self.0.chunk(hash)
-    }
-}
-
 /// Not a test of its own: what the killed process runs.
 #[test]
 fn child_joins_until_it_is_killed() {
-    let (Some(source), Some(target)) = (std::env::var_os(SOURCE), std::env::var_os(TARGET)) else {
+    let Some([source, target]) = slow::folders_of_child() else {
         return;
     };
-    let genesis = Genesis::load(&Path::new(&source).join("genesis.json")).unwrap();
-    let ledger = Ledger::open(Path::new(&source), &genesis).unwrap();
-    let members: Vec<Box<dyn Source>> = vec![Box::new(Slow(Honest::new(&ledger)))];
-    let outcome = join(Path::new(&target), &genesis, members).unwrap();
+    let genesis = Genesis::load(&source.join("genesis.json")).unwrap();
+    let ledger = Ledger::open(&source, &genesis).unwrap();
+    let outcome = join(&target, &genesis, vec![Box::new(Slow::new(&ledger))]).unwrap();
     assert!(matches!(outcome, Outcome::Installed { .. }), "{outcome:?}");
-    println!("\ninstalled");
+    slow::done();
 }
 
 #[test]
@@ -358,34 +322,14 @@ fn a_newcomer_killed_at_any_moment_goes_on_with_what_it_has() {
     let mut asked: Vec<String> = Vec::new();
     let mut kills = 0;
     loop {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_joins_until_it_is_killed", "--nocapture"])
-            .env(SOURCE, folders[0].path())
-            .env(TARGET, folders[1].path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
         let limit = if kills < 6 {
             random.random_range(1..4)
         } else {
             usize::MAX
         };
-        let mut heard = 0;
-        let mut installed = false;
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            installed |= line == "installed";
-            if let Some(what) = line.strip_prefix("asked ") {
-                asked.push(what.to_owned());
-                heard += 1;
-                if heard == limit {
-                    break;
-                }
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let child = "child_joins_until_it_is_killed";
+        let (heard, installed) = slow::killed_after(limit, child, folders[0].path(), folders[1].path());
+        asked.extend(heard);
         if installed || !Store::is_new(folders[1].path()) {
             break;
         }

@@ -45,19 +45,6 @@ fn status(league: &League, index: usize) -> Option<Value> {
     ledger(&["status", "--api", &league.agents[index].api]).ok()
 }
 
-fn height(league: &League, index: usize) -> u64 {
-    let page = wait("a ledger status", || status(league, index));
-    page["block"]["height"].as_u64().unwrap()
-}
-
-fn wait_for_blocks(league: &League, index: usize, more: u64) {
-    let from = height(league, index);
-    wait(&format!("{more} more blocks at {index}"), || {
-        let page = status(league, index)?;
-        (page["block"]["height"].as_u64()? >= from + more).then_some(())
-    });
-}
-
 /// Runs a command and kills it after this long; whether it had ended by itself before.
 fn kill_after(delay: Duration, arguments: &[&str]) -> bool {
     let mut child = Command::new(HANSE)
@@ -246,7 +233,7 @@ fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_vot
 
     // It does: without the second there are three of four left, all of which are needed.
     league.kill(1);
-    wait_for_blocks(&league, 0, 3);
+    league.wait_for_blocks(0, 3);
 
     // The second's store is damaged. That is said, it is moved aside, and the log of its votes stays.
     let store = data(&league, 1).join("ledger.redb");
@@ -277,7 +264,7 @@ fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_vot
         (page["node"]["abstains"].is_null() && page["node"]["validates"] == true).then_some(())
     });
     league.kill(2);
-    wait_for_blocks(&league, 0, 3);
+    league.wait_for_blocks(0, 3);
     assert_eq!(
         ledger(&["verify", "--config", config(&league, 1)]).unwrap()["good"],
         true
@@ -313,7 +300,7 @@ fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_vot
         (page["node"]["abstains"].is_null() && page["node"]["validates"] == true).then_some(())
     });
     league.kill(0);
-    wait_for_blocks(&league, 1, 3);
+    league.wait_for_blocks(1, 3);
 }
 
 #[test]
@@ -323,5 +310,5 @@ fn a_store_in_use_is_neither_moved_nor_restored_over() {
     assert!(error.contains("stop the agent first"), "{error}");
     let error = ledger(&["vote", "--old-node-is-gone", "--config", config(&league, 0)]).unwrap_err();
     assert!(error.contains("stop the agent first"), "{error}");
-    wait_for_blocks(&league, 0, 1);
+    league.wait_for_blocks(0, 1);
 }

@@ -8,23 +8,18 @@ mod league;
 use std::process::Command;
 
 use league::chain::set;
-use league::{HANSE, League, log, wait};
+use league::{HANSE, League, log, wait, whole_log};
 use serde_json::{Value, json};
 
 /// Blocks that it misses.
 const MISSED: u64 = 150;
 
 impl League {
-    /// The others have this many blocks more now.
-    fn wait_for_blocks(&self, index: usize, more: u64) {
-        let before = wait("the height", || self.height(index));
-        wait("blocks to be decided", || {
-            (self.height(index)? > before + more).then_some(())
-        });
-    }
-
-    fn whole_log(&self, index: usize) -> String {
-        std::fs::read_to_string(self.agents[index].config.with_file_name("agent.log")).unwrap()
+    /// How often an agent has begun to take the others' state.
+    fn times_taking(&self, index: usize) -> usize {
+        whole_log(&self.agents[index].config)
+            .matches("taking their state")
+            .count()
     }
 
     /// All logs of the ledger, once a node has them.
@@ -47,7 +42,7 @@ impl League {
     /// An agent has all history, and the ledger needs and gets its vote.
     fn has_caught_up(&mut self, index: usize, times: usize) {
         self.wait_ready(index);
-        assert_eq!(self.whole_log(index).matches("taking their state").count(), times);
+        assert_eq!(self.times_taking(index), times);
         let logs = self.all_logs(0);
         assert!(!logs.as_array().unwrap().is_empty());
         assert_eq!(self.all_logs(index), logs);
@@ -62,11 +57,7 @@ impl League {
 
 #[test]
 fn a_member_far_behind_is_back_at_once_and_gets_what_it_missed() {
-    let mut league = League::prepare(4);
-    let genesis = league.agents[0].config.with_file_name("../genesis.json");
-    let mut document: Value = serde_json::from_slice(&std::fs::read(&genesis).unwrap()).unwrap();
-    document["consensusParameters"]["heartbeatMs"] = json!(100);
-    std::fs::write(&genesis, serde_json::to_vec(&document).unwrap()).unwrap();
+    let mut league = League::prepare_beating(4, 100);
     let config = league.agents[3].config.clone();
     set(&config, "leastBlocks", "50");
     (0..4).for_each(|index| league.spawn(index));
@@ -86,15 +77,12 @@ fn a_member_far_behind_is_back_at_once_and_gets_what_it_missed() {
     // Killed as soon as it has begun.
     let staging = config.with_file_name("ledger/snapshot.redb");
     league.spawn(3);
-    wait("it to begin", || {
-        league.whole_log(3).contains("taking their state").then_some(())
-    });
+    wait("it to begin", || (league.times_taking(3) > 0).then_some(()));
     league.kill(3);
     league.spawn(3);
     league.wait_ready(3);
     assert!(!staging.exists());
-    let times = league.whole_log(3).matches("taking their state").count();
-    assert!(times > 0);
+    let times = league.times_taking(3);
     league.has_caught_up(3, times);
     let evidence = league.get(0, "/api/v1/ledger/evidence").to_string();
     assert!(!evidence.contains("ouble"), "it contradicted its votes: {evidence}");

@@ -8,7 +8,7 @@ mod league;
 use std::process::{Command, Stdio};
 
 use league::chain::set;
-use league::{HANSE, League, log, wait};
+use league::{HANSE, League, log, wait, whole_log};
 use serde_json::{Value, json};
 
 /// Blocks before anybody joins.
@@ -55,14 +55,10 @@ impl League {
 
 #[test]
 fn a_domain_joins_by_snapshot_and_validates_and_serves_the_next() {
-    let mut league = League::prepare(4);
-    let genesis = league.agents[0].config.with_file_name("../genesis.json");
-    let mut document: Value = serde_json::from_slice(&std::fs::read(&genesis).unwrap()).unwrap();
-    document["consensusParameters"]["heartbeatMs"] = json!(100);
-    std::fs::write(&genesis, serde_json::to_vec(&document).unwrap()).unwrap();
+    let mut league = League::prepare_beating(4, 100);
     (0..4).for_each(|index| league.spawn(index));
     league.wait_all_ready();
-    wait("some blocks", || (league.height(0)? > BLOCKS).then_some(()));
+    league.wait_for_blocks(0, BLOCKS + 5);
 
     let (fifth, invite) = league.invite(0, "fifth", 50);
     // Without an invite nobody reads the ledger.
@@ -89,7 +85,7 @@ fn a_domain_joins_by_snapshot_and_validates_and_serves_the_next() {
     league.kill(fifth);
     league.spawn(fifth);
     league.is_member(fifth);
-    let log = std::fs::read_to_string(league.agents[fifth].config.with_file_name("agent.log")).unwrap();
+    let log = whole_log(&league.agents[fifth].config);
     // The second kill may have come between the last step and its line in the log.
     assert!(log.contains("building the state"), "{log}");
     assert!(!data.join("snapshot.redb").exists());
@@ -129,7 +125,7 @@ fn a_domain_joins_by_snapshot_and_validates_and_serves_the_next() {
         vote.unwrap().status.success().then_some(())
     });
     league.is_member(sixth);
-    let log = std::fs::read_to_string(league.agents[sixth].config.with_file_name("agent.log")).unwrap();
+    let log = whole_log(&league.agents[sixth].config);
     assert!(log.contains("joined by snapshot"), "{log}");
     league.decides(sixth);
 }

@@ -1,6 +1,8 @@
 //! Members that serve snapshots.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod slow;
+
 use std::sync::Arc;
 
 use alloy::primitives::{B256, Bytes};

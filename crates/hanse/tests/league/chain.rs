@@ -19,6 +19,16 @@ pub fn set(file: &Path, key: &str, value: &str) {
 }
 
 impl League {
+    /// Makes a league whose idle ledger makes a block this often, without starting anything.
+    pub fn prepare_beating(domains: usize, heartbeat_ms: u32) -> Self {
+        let league = Self::prepare(domains);
+        let genesis = league.agents[0].config.with_file_name("../genesis.json");
+        let mut document: Value = serde_json::from_slice(&std::fs::read(&genesis).unwrap()).unwrap();
+        document["consensusParameters"]["heartbeatMs"] = json!(heartbeat_ms);
+        std::fs::write(&genesis, serde_json::to_vec(&document).unwrap()).unwrap();
+        league
+    }
+
     /// Height of an agent's ledger node, if it answers.
     pub fn height(&self, index: usize) -> Option<u64> {
         self.try_get(index, "/api/v1/health")?["ledger_height"].as_u64()
@@ -41,11 +51,16 @@ impl League {
         answer.unwrap().json().unwrap()
     }
 
+    /// Waits until an agent's node has so many blocks more.
+    pub fn wait_for_blocks(&self, index: usize, more: u64) {
+        let before = wait("the height", || self.height(index));
+        wait(&format!("{more} more blocks at {}", self.agents[index].name), || {
+            (self.height(index)? >= before + more).then_some(())
+        });
+    }
+
     /// Waits until an agent's node has a few blocks more.
     pub fn decides(&self, index: usize) {
-        let before = wait("the height", || self.height(index));
-        wait("blocks to be decided", || {
-            (self.height(index)? > before + 3).then_some(())
-        });
+        self.wait_for_blocks(index, 4);
     }
 }

@@ -246,10 +246,16 @@ fn spawn(config: &Path) -> Child {
         .unwrap()
 }
 
+/// The end of an agent's log, for messages.
 pub fn log(config: &Path) -> String {
-    let text = std::fs::read_to_string(config.with_file_name("agent.log")).unwrap_or_default();
+    let text = whole_log(config);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+/// All that an agent has logged in all its starts.
+pub fn whole_log(config: &Path) -> String {
+    std::fs::read_to_string(config.with_file_name("agent.log")).unwrap_or_default()
 }
 
 /// Asks again and again until there is an answer, or fails saying what was waited for.
