@@ -7,9 +7,11 @@ mod league;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use league::{HANSE, League, wait};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 /// `hanse ledger …` with an answer in JSON.
@@ -81,6 +83,41 @@ fn rpc(url: &str, method: &str, parameters: Value) -> Value {
         .send()
         .unwrap();
     answer.json::<Value>().unwrap()["result"].clone()
+}
+
+/// The only store that an agent has, in use or moved aside.
+fn only_store(league: &League, index: usize) -> PathBuf {
+    let files = std::fs::read_dir(data(league, index)).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let stores: Vec<PathBuf> = files
+        .filter(|file| file.file_name().unwrap().to_str().unwrap().starts_with("ledger.redb"))
+        .collect();
+    assert_eq!(stores.len(), 1, "{stores:?}");
+    stores.into_iter().next().unwrap()
+}
+
+/// Kills `resync` at random moments: the store is where it was or aside, the same it was, and the log of votes stays.
+fn killed_while_it_moves_the_store_aside(league: &League, index: usize) {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(rand::random);
+    println!("SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let resync = ["resync", "--config", config(league, index)];
+    let store = data(league, index).join("ledger.redb");
+    let log = data(league, index).join("consensus/consensus.wal");
+    let before = [&store, &log].map(|file| std::fs::read(file).unwrap());
+    let started = Instant::now();
+    ledger(&resync).unwrap();
+    let takes = started.elapsed();
+    let mut moved = 0;
+    for _ in 0..20 {
+        std::fs::rename(only_store(league, index), &store).unwrap();
+        kill_after(takes.mul_f64(random.random_range(0.0..1.2)), &resync);
+        let found = only_store(league, index);
+        moved += u32::from(found != store);
+        assert!(before == [&found, &log].map(|file| std::fs::read(file).unwrap()));
+    }
+    println!("{moved} of 20 had moved it before they were killed; uninterrupted it takes {takes:?}");
 }
 
 #[test]
@@ -250,9 +287,16 @@ fn a_running_ledger_is_shown_verified_and_backed_up_and_a_restored_validator_vot
         "{text}"
     );
     assert!(ledger(&["verify", "--config", config(&league, 1)]).is_err());
+    killed_while_it_moves_the_store_aside(&league, 1);
     let moved = ledger(&["resync", "--config", config(&league, 1)]).unwrap();
     assert_eq!(moved["abstains"], false, "the log is there");
-    let aside = moved["movedTo"].as_str().unwrap();
+    let aside = only_store(&league, 1);
+    assert_ne!(aside, store);
+    // The one that was killed last may have been quicker.
+    assert!(
+        moved["movedTo"].is_null() || moved["movedTo"] == json!(aside),
+        "{moved}"
+    );
     assert_eq!(
         std::fs::metadata(aside).unwrap().len(),
         length / 2,
