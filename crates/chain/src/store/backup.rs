@@ -247,29 +247,22 @@ pub fn unpack(source: impl Read, file: &Path) -> Result<BackupHead, BackupError>
 }
 
 fn unpack_unguarded(source: impl Read, file: &Path) -> Result<BackupHead, BackupError> {
-    let database = Database::create(file).map_err(|error| StoreError::from(redb::Error::from(error)))?;
+    let database = super::builder()
+        .create(file)
+        .map_err(|error| StoreError::from(redb::Error::from(error)))?;
     let mut batch = Batch::default();
     let head = scan(source, |number, key, value| {
         if number != batch.number || batch.bytes > BATCH {
-            batch.write(&database)?;
+            batch.write(&database, Durability::None)?;
             batch.number = number;
         }
         batch.bytes += key.len() + value.len();
         batch.entries.push((key, value));
         Ok(())
     })?;
-    batch.write(&database)?;
-    // Readers expect every table. This transaction is durable, and with it all before it.
-    let transaction = begin(&database, Durability::Immediate)?;
-    tables::visit_all(&mut Create(&transaction))?;
-    transaction.commit().map_err(StoreError::from)?;
+    // With this transaction all before it is durable.
+    batch.write(&database, Durability::Immediate)?;
     Ok(head)
-}
-
-fn begin(database: &Database, durability: Durability) -> Result<WriteTransaction, StoreError> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(durability)?;
-    Ok(transaction)
 }
 
 /// Entries of one table.
@@ -281,11 +274,10 @@ struct Batch {
 }
 
 impl Batch {
-    fn write(&mut self, database: &Database) -> Result<(), BackupError> {
-        if self.entries.is_empty() {
-            return Ok(());
-        }
-        let transaction = begin(database, Durability::None)?;
+    /// Writes the entries, and leaves none.
+    fn write(&mut self, database: &Database, durability: Durability) -> Result<(), BackupError> {
+        let mut transaction = database.begin_write().map_err(StoreError::from)?;
+        transaction.set_durability(durability).map_err(StoreError::from)?;
         let mut insert = Insert {
             transaction: &transaction,
             batch: self,
@@ -316,11 +308,12 @@ impl TableVisitor for Insert<'_> {
         number: u8,
         table: TableDefinition<'static, K, V>,
     ) -> Result<(), BackupError> {
+        // Readers expect every table, also one without entries.
+        let mut table = self.transaction.open_table(table).map_err(StoreError::from)?;
         if number != self.batch.number {
             return Ok(());
         }
         self.found = true;
-        let mut table = self.transaction.open_table(table).map_err(StoreError::from)?;
         for (key, value) in &self.batch.entries {
             let fits = |width: Option<usize>, bytes: &[u8]| width.is_none_or(|width| width == bytes.len());
             if !fits(K::fixed_width(), key) || !fits(V::fixed_width(), value) {
@@ -332,21 +325,6 @@ impl TableVisitor for Insert<'_> {
                 .insert(K::from_bytes(key), V::from_bytes(value))
                 .map_err(StoreError::from)?;
         }
-        Ok(())
-    }
-}
-
-struct Create<'a>(&'a WriteTransaction);
-
-impl TableVisitor for Create<'_> {
-    type Error = BackupError;
-
-    fn visit<K: Key + 'static, V: Value + 'static>(
-        &mut self,
-        _: u8,
-        table: TableDefinition<'static, K, V>,
-    ) -> Result<(), BackupError> {
-        self.0.open_table(table).map_err(StoreError::from)?;
         Ok(())
     }
 }
