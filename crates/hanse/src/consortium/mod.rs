@@ -8,12 +8,14 @@
 //! bounded.
 
 mod api;
+mod attend;
 mod claim;
 mod command;
 mod desk;
 mod invite;
 mod join;
 pub mod kept;
+mod newcomers;
 mod pages;
 mod plan;
 mod remote;
