@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, Bytes};
 use malachitebft_app_channel::app::events::RxEvent;
 use malachitebft_app_channel::{AppMsg, Channels};
 use malachitebft_core_types::Validator as _;
@@ -22,7 +22,7 @@ use super::peers::Peers;
 use super::service::Shared;
 use super::starting::{Held, Waiting};
 use super::validators::ValidatorSet;
-use super::value::Part;
+use super::value::{BlockId, Part};
 use crate::application::{Application, Halt, HeightRules, Tip};
 
 /// Why the loop ended.
@@ -64,6 +64,8 @@ pub(super) struct App<'a> {
     pub(super) peers: Peers,
     /// The newest height whose block came by sync.
     pub(super) synced: Option<Height>,
+    /// A block that came by sync and that this node finds wrong. It was decided all the same, or its sender lied.
+    pub(super) disputed: Option<(BlockId, Bytes)>,
     /// A height that is not to decide yet, but that a peer works on.
     pub(super) peer_ahead: Option<Height>,
     pub(super) held: Option<Held>,
@@ -96,6 +98,7 @@ impl<'a> App<'a> {
             events: channels.events.subscribe(),
             assembly: Assembly::default(),
             synced: None,
+            disputed: None,
             peer_ahead: None,
             held: None,
             gate: None,

@@ -22,7 +22,7 @@ use super::proposals::{now_ms, proposed};
 use super::starting::Held;
 use super::validators::ValidatorSet;
 use super::value::{MAX_SENT_BLOCK, Part, Value};
-use crate::application::{Durability, Halt, Refused};
+use crate::application::{Durability, Halt, InvalidBlock, Refused};
 
 /// A quorum has found the time of a decided block acceptable. This node's clock, which may be wrong, has no say any more:
 /// otherwise a node whose clock is behind could neither vote for the others' blocks nor fetch them.
@@ -45,7 +45,9 @@ impl App<'_> {
             tracing::error!(%height, tip = self.tip.height, "the engine decided a height out of order");
             return Err(Exit::EngineDied);
         }
-        let undecided = self.blocks.get(id).ok_or_else(|| {
+        let disputed = self.disputed.take().filter(|(disputed, _)| *disputed == id);
+        let checked = self.blocks.get(id).map(|undecided| undecided.block);
+        let block = checked.or(disputed.map(|(_, block)| block)).ok_or_else(|| {
             Halt(format!(
                 "block {id} was decided at height {height}, but this node does not have it any more"
             ))
@@ -61,7 +63,7 @@ impl App<'_> {
         };
         let started = Instant::now();
         let (tip, rules) = blocking(&self.shared.application, move |app| {
-            let tip = app.commit(&undecided.block, &encoded, durability)?;
+            let tip = app.commit(&block, &encoded, durability)?;
             Ok::<_, Halt>((tip, app.rules()?))
         })
         .await??;
@@ -240,33 +242,45 @@ impl App<'_> {
             );
         }
         let bytes = block.clone();
-        let verdict = blocking(&self.shared.application, move |app| {
+        let checked = blocking(&self.shared.application, move |app| {
             let id = app.block_id(&bytes)?;
-            let mut verdict = Ok::<_, Refused>(id);
+            let mut verdict = Ok(());
             for account in accounts {
-                verdict = app.validate(account, &bytes, ANY_TIME).map(|()| id);
+                verdict = app.validate(account, &bytes, ANY_TIME);
                 if verdict.is_ok() {
                     break;
                 }
             }
-            verdict
+            Ok::<_, InvalidBlock>((id, verdict))
         })
         .await?;
+        let (id, verdict) = match checked {
+            Ok(checked) => checked,
+            Err(error) => {
+                tracing::error!(%height, %error, "what another node sent is no block");
+                return Ok(SyncedValueOutcome::PeerFault);
+            }
+        };
+        let value = Value::new(id, block.clone());
+        let value_id = value.block_id();
+        let proposed = proposed(height, round, proposer, value, Validity::Valid);
         match verdict {
-            Ok(id) => {
+            Ok(()) => {
                 self.synced = Some(height);
-                let proposed = proposed(height, round, proposer, Value::new(id, block), Validity::Valid);
                 self.blocks.insert(&proposed);
-                Ok(SyncedValueOutcome::Verdict(proposed))
             }
             Err(Refused::Here(error)) => {
                 tracing::error!(%height, error, "can't take a block fetched from another node");
-                Ok(SyncedValueOutcome::LocalTransientError)
+                return Ok(SyncedValueOutcome::LocalTransientError);
             }
+            // Either the sender lies or this node's own state is wrong. The engine has verified a certificate and compares
+            // the ids: a block that is not the decided one is held against its sender; the decided one goes to the ledger,
+            // which halts if it can't agree. Until then it is not among the blocks that this node would vote for.
             Err(Refused::Invalid(error)) => {
-                tracing::error!(%height, %error, "refused a block fetched from another node");
-                Ok(SyncedValueOutcome::PeerFault)
+                tracing::error!(%height, %error, "a block fetched from another node is wrong, or this node's state is");
+                self.disputed = Some((value_id, block));
             }
         }
+        Ok(SyncedValueOutcome::Verdict(proposed))
     }
 }
