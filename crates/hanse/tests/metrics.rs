@@ -3,73 +3,20 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod league;
+#[path = "metrics/readiness.rs"]
+mod readiness;
+#[path = "metrics/scrape.rs"]
+mod scrape;
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use league::{HANSE, League, wait};
+use readiness::{ready, reasons};
+use scrape::{Scrape, parse};
 use serde_json::{Value, json};
-
-/// A scrape, read by Prometheus' own Python client.
-struct Scrape(BTreeMap<String, Value>);
-
-impl Scrape {
-    fn of(league: &League, index: usize) -> Self {
-        let answer = reqwest::blocking::get(format!("{}/metrics", league.agents[index].api)).unwrap();
-        assert_eq!(answer.status(), 200);
-        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
-        assert!(
-            kind.starts_with("application/openmetrics-text; version=1.0.0"),
-            "{kind}"
-        );
-        Self(parse(&answer.text().unwrap()).unwrap())
-    }
-
-    /// The only sample with this name and these labels.
-    fn get(&self, name: &str, labels: &Value) -> Option<f64> {
-        let mut samples = self.0.values().flat_map(|family| family["samples"].as_array().unwrap());
-        let sample = samples.find(|sample| sample["name"] == name && sample["labels"] == *labels)?;
-        sample["value"].as_f64()
-    }
-
-    fn value(&self, name: &str) -> f64 {
-        self.get(name, &json!({}))
-            .unwrap_or_else(|| panic!("{name} is missing"))
-    }
-
-    fn peers(&self, state: &str) -> f64 {
-        self.get("hanse_ledger_peers", &json!({ "state": state })).unwrap()
-    }
-}
-
-fn parse(text: &str) -> Result<BTreeMap<String, Value>, String> {
-    let tools = std::env::var_os("HANSE_TEST_TOOLS")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/hanse/tools"));
-    let python = tools.join("python");
-    assert!(
-        python.join("prometheus_client").exists(),
-        "{} is missing; `cargo xtask tools` installs it",
-        python.display()
-    );
-    let mut child = Command::new("python3")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/metrics/parse.py"))
-        .env("PYTHONPATH", python)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    match output.status.success() {
-        true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
-}
 
 /// The table of docs/metrics.md: name and type of each metric.
 fn documented() -> BTreeMap<String, String> {
@@ -83,20 +30,11 @@ fn documented() -> BTreeMap<String, String> {
     rows.filter(|(name, _)| name.starts_with("hanse_")).collect()
 }
 
-/// Status and page of the readiness probe.
-fn ready(league: &League, index: usize) -> (u16, Value) {
-    let answer = reqwest::blocking::get(format!("{}/api/v1/ready", league.agents[index].api)).unwrap();
-    (answer.status().as_u16(), answer.json().unwrap())
-}
-
-fn reasons(page: &Value) -> Vec<&str> {
-    let troubles = page["troubles"].as_array().unwrap().iter();
-    troubles.map(|trouble| trouble["reason"].as_str().unwrap()).collect()
-}
-
 #[test]
 fn figures_and_readiness_follow_what_happens_to_the_league() {
-    let mut league = League::start(4);
+    let mut league = League::prepare_beating(4, 1000);
+    (0..4).for_each(|index| league.spawn(index));
+    league.wait_all_ready();
     league.deploy_example(0, 1);
     let request = json!({ "service": "object-detection", "scenario": "component" });
     let id = league.federate(0, &request);
@@ -201,6 +139,9 @@ fn figures_and_readiness_follow_what_happens_to_the_league() {
         );
         let live = reqwest::blocking::get(format!("{}/api/v1/live", league.agents[index].api)).unwrap();
         assert_eq!(live.status(), 200);
+        let scrape = Scrape::of(&league, index);
+        assert_eq!((scrape.peers("connected"), scrape.peers("away")), (1.0, 2.0));
+        assert_eq!(scrape.value("hanse_ledger_quorum_validators"), 3.0);
     }
     let shown = Command::new(HANSE)
         .args(["status", "--api", &league.agents[0].api])
@@ -225,6 +166,10 @@ fn figures_and_readiness_follow_what_happens_to_the_league() {
         last.value("hanse_ledger_synced_blocks_total") >= 1.0,
         "it had to catch up"
     );
+
+    readiness::two_that_say_nothing_are_missed(&league);
+    readiness::two_that_do_not_vote_make_the_height_stand_still(&mut league);
+    readiness::a_state_that_differs_is_told(&mut league);
 }
 
 fn config_value(league: &League, index: usize, path: &str) -> String {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 pub const HANSE: &str = env!("CARGO_BIN_EXE_hanse");
@@ -124,6 +125,21 @@ impl League {
         let mut process = self.agents[index].process.take().expect("the agent runs");
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// `kill -STOP`: its connections stay, and it says nothing more.
+    pub fn freeze(&self, index: usize) {
+        self.signal(index, Signal::STOP);
+    }
+
+    /// `kill -CONT`.
+    pub fn thaw(&self, index: usize) {
+        self.signal(index, Signal::CONT);
+    }
+
+    fn signal(&self, index: usize, signal: Signal) {
+        let process = self.agents[index].process.as_ref().expect("the agent runs");
+        kill_process(Pid::from_child(process), signal).unwrap();
     }
 
     pub fn get(&self, index: usize, path: &str) -> Value {
