@@ -1,5 +1,6 @@
 //! One agent: puts the roles together as the configuration says. No logic of its own.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +19,7 @@ use hanse_orchestrator::api::{self, Access, NodeTroubles, Trouble};
 use hanse_orchestrator::store::Store;
 use hanse_orchestrator::{Catalogue, Federation, Orchestrator, OrchestratorConfig};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,6 +32,9 @@ use crate::consortium::snapshots::{self, Gate};
 use crate::consortium::{self, Consortium, OwnNode};
 use crate::keys::DomainKeys;
 use crate::{evidence, metrics};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// Everything that runs in an agent.
 pub struct Agent {
@@ -60,6 +64,18 @@ pub async fn run(config: Config, follow_stdin: bool) -> anyhow::Result<()> {
     result
 }
 
+/// Takes an address without listening on it yet.
+fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // An agent that starts again at once is not told that its port is taken.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 async fn parent_gone() {
     let mut buffer = [0; 64];
     let mut input = tokio::io::stdin();
@@ -82,13 +98,15 @@ impl Agent {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("could not create the data folder {}", config.data_dir.display()))?;
         let keys = Arc::new(DomainKeys::load(config)?);
-        // First, because whoever is told of a port that is taken should be told before anything else runs.
-        let listener = TcpListener::bind(config.api.listen).await.with_context(|| {
+        // First, because whoever is told of a port that is taken should be told before anything else runs. Until it is served,
+        // callers are refused: others that start at the same time would wait for an answer.
+        let port_taken = || {
             format!(
                 "the REST API can't listen on {}; stop what uses the port or set api.listen",
                 config.api.listen
             )
-        })?;
+        };
+        let socket = reserve(config.api.listen).with_context(port_taken)?;
         let access = Access::for_listener(config.api.listen, token(config)?)?;
 
         let stop = CancellationToken::new();
@@ -159,6 +177,7 @@ impl Agent {
         }
         let router = api::router(orchestrator.clone(), catalogue, access, config.api.listen, others);
         let attending = tokio::spawn(consortium.attend(stop.clone()));
+        let listener = socket.listen(BACKLOG).with_context(port_taken)?;
         let server = tokio::spawn(api::serve(listener, router, orchestrator.clone()));
         failed.disarm();
         Ok(Self {

@@ -129,19 +129,18 @@ impl Outbox {
             std::fs::create_dir_all(folder)
                 .map_err(|error| broken(path, format!("its folder cannot be made: {error}")))?;
         }
-        let file = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(|error| match error {
-                redb::DatabaseError::DatabaseAlreadyOpen => broken(
-                    path,
-                    "it is in use: another process runs with this account and store; stop it, or give each its own",
-                ),
-                other => broken(
-                    path,
-                    format!("it cannot be opened: {other}; restore it or move it away"),
-                ),
-            })?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        let file = hanse_database::open_or_make(&builder, path).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => broken(
+                path,
+                "it is in use: another process runs with this account and store; stop it, or give each its own",
+            ),
+            other => broken(
+                path,
+                format!("it cannot be opened: {other}; restore it or move it away"),
+            ),
+        })?;
         let mut outbox = Self {
             path: path.to_path_buf(),
             file: Arc::new(file),

@@ -80,12 +80,12 @@ pub struct Store(Arc<Database>);
 impl Store {
     /// Opens or creates the file.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(|source| StoreError::Open {
-                path: path.display().to_string(),
-                source: Box::new(source),
+        let database =
+            hanse_database::open_or_make(Database::builder().set_cache_size(CACHE_BYTES), path).map_err(|source| {
+                StoreError::Open {
+                    path: path.display().to_string(),
+                    source: Box::new(source),
+                }
             })?;
         let transaction = database.begin_write().map_err(io)?;
         for table in ALL {

@@ -130,7 +130,7 @@ async fn soak(options: &Options, tools: &Path) -> anyhow::Result<()> {
 
 async fn test(fault: &Fault, options: &Options, seed: u64, tools: &Path, log: &PathBuf) -> anyhow::Result<End> {
     let output = File::create(log).with_context(|| format!("could not create {}", log.display()))?;
-    let mut child = Command::new("cargo")
+    let mut child = Command::from(command::program("cargo"))
         .args(["test", "--workspace", "--locked", "--quiet"])
         .args(fault.target)
         .args(["--", "--nocapture", "--test-threads=1", fault.filter])
@@ -139,7 +139,6 @@ async fn test(fault: &Fault, options: &Options, seed: u64, tools: &Path, log: &P
         .env("HANSE_FUZZ_MS", (1000 * options.fuzz_seconds).to_string())
         .env("HANSE_TEST_TOOLS", tools)
         .env("RUST_LOG", "off")
-        .current_dir(command::workspace())
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)

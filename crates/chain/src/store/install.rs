@@ -122,8 +122,7 @@ impl Store {
         newest: &Newest,
         chunks: &[B256],
     ) -> Result<(), InstallError> {
-        let database = super::builder()
-            .create(data_dir.join(FILE_NAME))
+        let database = hanse_database::open_or_make(&super::builder(), &data_dir.join(FILE_NAME))
             .map_err(|error| StoreError::from(redb::Error::from(error)))?;
         let mut transaction = database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;

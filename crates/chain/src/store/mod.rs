@@ -175,7 +175,7 @@ impl Store {
         let path = data_dir.join(FILE_NAME);
         guarded(&path, || {
             std::fs::create_dir_all(data_dir).map_err(|error| open_error(&path, error.into(), Good::default()))?;
-            let mut store = Self::of(builder().create(&path), &path)?;
+            let mut store = Self::of(hanse_database::open_or_make(&builder(), &path), &path)?;
             history::compact(&mut store.database, history::WORTH_COMPACTING)
                 .map_err(|error| open_error(&path, error, Good::default()))?;
             store.initialise(genesis)?;

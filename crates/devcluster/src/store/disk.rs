@@ -30,12 +30,12 @@ impl Disk {
             source,
         })?;
         let path = folder.join("objects.redb");
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(&path)
-            .map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.clone() },
-                other => damaged(&path, other),
+        let database =
+            hanse_database::open_or_make(Database::builder().set_cache_size(CACHE_BYTES), &path).map_err(|error| {
+                match error {
+                    DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.clone() },
+                    other => damaged(&path, other),
+                }
             })?;
         let (state, secret) = load(&database).map_err(|error| damaged(&path, error))?;
         Ok((Self { database }, state, secret))
