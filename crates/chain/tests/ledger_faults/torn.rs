@@ -208,6 +208,7 @@ fn a_damaged_store_recovers_or_is_refused_or_halts_and_never_differs() {
     let (mut recovered, mut refused, mut halted) = (0, 0, 0);
     let mut next = 0;
     while next < rounds(40) {
+        let from = next;
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "torn::child_damages_stores", "--nocapture"])
             .env("SEED", seed.to_string())
@@ -234,6 +235,7 @@ fn a_damaged_store_recovers_or_is_refused_or_halts_and_never_differs() {
                 None => {}
             }
         }
+        assert!(next > from, "the process began no case: {said}{cried}");
         if !child.status.success() {
             assert_eq!(child.status.signal(), Some(SIGABRT), "case {next}: {cried}");
             halted += 1;
