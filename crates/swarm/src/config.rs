@@ -1,0 +1,61 @@
+//! What a domain brings to a swarm.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain_key::DomainKey;
+use crate::key::SwarmKey;
+use crate::model::SwarmAddress;
+use crate::peers::Limits;
+use crate::record::Schedule;
+
+/// How a domain takes part in a swarm.
+#[derive(Debug, Clone)]
+pub struct SwarmConfig {
+    /// Lets it in.
+    pub key: SwarmKey,
+    /// Says who it is.
+    pub domain: DomainKey,
+    /// Where it listens. Port 0 takes any that is free.
+    pub listen: Vec<SwarmAddress>,
+    /// Where others can reach it, if that is not where it listens (load balancers, port forwarding).
+    pub external: Vec<SwarmAddress>,
+    /// Members to begin with; each says who answers there. One that can be reached is enough, and none is needed once others are
+    /// known.
+    pub bootstrap: Vec<SwarmAddress>,
+    /// A folder of its own, for what survives a restart.
+    pub folder: PathBuf,
+    /// When its record is signed and given to the holders.
+    pub schedule: Schedule,
+    /// How long it looks after others, and how many.
+    pub peers: Limits,
+    /// How often it compares what it knows with what a neighbour knows.
+    pub compare_every: Duration,
+}
+
+impl SwarmConfig {
+    /// The usual figures.
+    pub fn new(key: SwarmKey, domain: DomainKey, folder: PathBuf) -> Self {
+        Self {
+            key,
+            domain,
+            listen: Vec::new(),
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            folder,
+            schedule: Schedule::default(),
+            peers: Limits::default(),
+            compare_every: Duration::from_secs(30),
+        }
+    }
+
+    /// Whether the whole Internet may reach the domain. Then it takes part in the distributed hash table of public addresses.
+    pub(crate) fn is_public(&self) -> bool {
+        let addresses = if self.external.is_empty() {
+            &self.listen
+        } else {
+            &self.external
+        };
+        addresses.iter().any(SwarmAddress::is_public)
+    }
+}

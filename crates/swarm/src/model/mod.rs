@@ -1,0 +1,14 @@
+//! Types that can't be wrong: what a domain says of itself, and points in time.
+
+mod address;
+mod identity;
+mod statement;
+mod time;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use address::{AddressError, SwarmAddress};
+pub use identity::{Category, Description, DomainName, Identity, SealingKey, ServiceUrl, TextError};
+pub use statement::{Statement, StatementError};
+pub use time::UnixMillis;

@@ -1,0 +1,127 @@
+//! What an identity may hold, and that its path says it all.
+#![allow(clippy::unwrap_used)]
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proptest::prelude::*;
+
+use super::identity::MOST_CATEGORIES;
+use super::*;
+
+/// Any identity that can be made.
+pub(crate) fn any_identity() -> impl Strategy<Value = Identity> {
+    (
+        "\\PC{1,20}",
+        "\\PC{0,60}",
+        "https?://[a-z]{1,20}(:[1-9][0-9]{0,3})?(/[a-z0-9]{0,9}){0,3}",
+        prop::collection::btree_set("\\PC{1,10}", 0..6),
+        any::<[u8; 32]>(),
+    )
+        .prop_map(|(name, description, url, categories, key)| {
+            Identity::new(
+                name.try_into().unwrap(),
+                description.try_into().unwrap(),
+                url.try_into().unwrap(),
+                categories.into_iter().map(|text| text.try_into().unwrap()).collect(),
+                SealingKey(key),
+            )
+            .unwrap()
+        })
+}
+
+/// Anything that can be said.
+pub(crate) fn any_statement() -> impl Strategy<Value = Statement> {
+    prop_oneof![
+        9 => any_identity().prop_map(|identity| Statement::Present(Box::new(identity))),
+        1 => Just(Statement::Withdrawn),
+    ]
+}
+
+fn path(json: &str) -> Vec<u8> {
+    format!("/hanse/1/{}", URL_SAFE_NO_PAD.encode(json)).into_bytes()
+}
+
+fn json(name: &str, url: &str, categories: &[&str]) -> String {
+    serde_json::json!({"present": {
+        "name": name, "description": "", "url": url, "categories": categories, "sealing_key": "00".repeat(32), "later": 1,
+    }})
+    .to_string()
+}
+
+#[test]
+fn a_field_that_a_later_version_adds_is_passed_over() {
+    let statement = Statement::from_path(&path(&json("Cluster 1", "https://35.240.24.118", &["EO data"]))).unwrap();
+    let identity = statement.identity().unwrap();
+    assert_eq!(identity.name().as_str(), "Cluster 1");
+    assert_eq!(identity.url().as_str(), "https://35.240.24.118");
+    assert_eq!(identity.categories()[0].as_str(), "EO data");
+}
+
+#[test]
+fn what_would_mislead_its_reader_is_refused_and_named() {
+    let many: Vec<String> = (0..=MOST_CATEGORIES).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let long = "x".repeat(129);
+    for (json, reason) in [
+        (json("", "https://a", &[]), "the name is empty"),
+        (json(&long, "https://a", &[]), "129 bytes"),
+        (json("a\nb", "https://a", &[]), "control character"),
+        (json("a\u{202e}b", "https://a", &[]), "control character"),
+        (json("a", "ftp://a", &[]), "no http or https URL"),
+        (json("a", "https://me:secret@a", &[]), "no http or https URL"),
+        (json("a", "a", &[]), "no http or https URL"),
+        (json("a", "https://a", &["x", "x"]), "given twice"),
+        (json("a", "https://a", &many), "33 categories"),
+        ("{}".into(), "no identity"),
+    ] {
+        let error = Statement::from_path(&path(&json)).unwrap_err().to_string();
+        assert!(error.contains(reason), "{json}: {error}");
+    }
+}
+
+#[test]
+fn an_identity_with_every_field_at_its_longest_is_told_what_to_shorten() {
+    let text = |length: usize, number: usize| format!("{number:0>length$}");
+    let categories = (0..MOST_CATEGORIES).map(|number| text(48, number).try_into().unwrap());
+    let identity = Identity::new(
+        text(128, 0).try_into().unwrap(),
+        text(512, 0).try_into().unwrap(),
+        format!("https://{}", "a".repeat(248)).try_into().unwrap(),
+        categories.collect(),
+        SealingKey([0; 32]),
+    )
+    .unwrap();
+    // ASCII at its longest still fits; each quotation mark is two bytes of JSON.
+    assert!(Statement::Present(Box::new(identity.clone())).to_path().is_ok());
+    let quoted = (0..MOST_CATEGORIES).map(|number| format!("{}{number:02}", "\"".repeat(46)).try_into().unwrap());
+    let identity = Identity::new(
+        identity.name().clone(),
+        "\"".repeat(512).try_into().unwrap(),
+        identity.url().clone(),
+        quoted.collect(),
+        identity.sealing_key(),
+    )
+    .unwrap();
+    let error = Statement::Present(Box::new(identity)).to_path().unwrap_err();
+    assert!(error.to_string().contains("Shorten the description"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn a_path_says_all_of_a_statement(statement in any_statement()) {
+        let path = statement.to_path().unwrap();
+        prop_assert!(path.len() <= Statement::LONGEST_PATH);
+        prop_assert_eq!(Statement::from_path(path.as_bytes()).unwrap(), statement);
+    }
+
+    #[test]
+    fn any_bytes_are_a_statement_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), prefixed in any::<bool>()) {
+        let path = if prefixed { [b"/hanse/1/".as_slice(), &bytes].concat() } else { bytes };
+        let _ = Statement::from_path(&path);
+    }
+
+    #[test]
+    fn any_json_is_a_statement_or_refused(text in "[\\[\\]{}\":,a-z0-9]{0,200}") {
+        let _ = Statement::from_path(&path(&text));
+    }
+}

@@ -1,0 +1,97 @@
+//! What runs on each connection, and the bounds of all of it.
+
+use std::time::Duration;
+
+use libp2p::allow_block_list::{self, BlockedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::identity::Keypair;
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{StreamProtocol, identify, kad, ping};
+
+use super::blocks::{self, BlockAnswer, BlockQuestion};
+use super::records::{self, RecordsAnswer, RecordsQuestion};
+use super::wire::WireCodec;
+use crate::record::LARGEST;
+
+/// A question is over after this long.
+const QUESTION: Duration = Duration::from_secs(20);
+/// How many questions of one peer are worked on at a time.
+const STREAMS: usize = 32;
+/// Of how many names records are kept for others: at most 20 MiB.
+const HELD_RECORDS: usize = 2048;
+/// Of how many peers addresses are kept that they gave themselves.
+const CACHED_ADDRESSES: usize = 256;
+/// For how long records are kept for others who do not renew them. kubo's figure.
+const HELD_FOR: Duration = Duration::from_secs(48 * 3600);
+
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    pub limits: connection_limits::Behaviour,
+    pub blocked: allow_block_list::Behaviour<BlockedPeers>,
+    pub identify: identify::Behaviour,
+    pub ping: ping::Behaviour,
+    pub kad: kad::Behaviour<MemoryStore>,
+    pub blocks: request_response::Behaviour<WireCodec<BlockQuestion, BlockAnswer>>,
+    pub records: request_response::Behaviour<WireCodec<RecordsQuestion, RecordsAnswer>>,
+}
+
+/// The behaviour of a domain. `public`: whether it can be reached from the whole Internet.
+pub(crate) fn behaviour(domain: &Keypair, public: bool) -> Behaviour {
+    let name = domain.public().to_peer_id();
+    let limits = ConnectionLimits::default()
+        .with_max_pending_incoming(Some(64))
+        .with_max_pending_outgoing(Some(128))
+        .with_max_established_incoming(Some(512))
+        .with_max_established(Some(1024))
+        .with_max_established_per_peer(Some(4));
+    // Stock members hold records of these two protocols alone.
+    let kad_protocol = StreamProtocol::new(if public {
+        "/ipfs/kad/1.0.0"
+    } else {
+        "/ipfs/lan/kad/1.0.0"
+    });
+    let mut kad_config = kad::Config::new(kad_protocol);
+    kad_config
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_record_ttl(Some(HELD_FOR))
+        // Authors give their records anew themselves; nobody else does it for them.
+        .set_replication_interval(None)
+        .set_publication_interval(None)
+        .set_caching(kad::Caching::Disabled)
+        .set_query_timeout(QUESTION);
+    let store = MemoryStoreConfig {
+        max_records: HELD_RECORDS,
+        max_value_bytes: LARGEST + 1,
+        max_providers_per_key: kad::K_VALUE.get(),
+        max_provided_keys: HELD_RECORDS,
+    };
+    let mut kad = kad::Behaviour::with_config(name, MemoryStore::with_config(name, store), kad_config);
+    // Whoever is in the swarm can be reached in it; nobody from outside has to be asked whether that is so.
+    kad.set_mode(Some(kad::Mode::Server));
+    let identify = identify::Config::new("/ipfs/id/1.0.0".into(), domain.public())
+        .with_agent_version(concat!("hanse/", env!("CARGO_PKG_VERSION")).into())
+        .with_cache_size(CACHED_ADDRESSES);
+    let ping = ping::Config::new()
+        .with_interval(Duration::from_secs(5))
+        .with_timeout(Duration::from_secs(5));
+    let questions = request_response::Config::default()
+        .with_request_timeout(QUESTION)
+        .with_max_concurrent_streams(STREAMS);
+    Behaviour {
+        limits: connection_limits::Behaviour::new(limits),
+        blocked: allow_block_list::Behaviour::default(),
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping),
+        kad,
+        blocks: request_response::Behaviour::new(
+            [(StreamProtocol::new(blocks::PROTOCOL), ProtocolSupport::Full)],
+            questions.clone(),
+        ),
+        records: request_response::Behaviour::new(
+            [(StreamProtocol::new(records::PROTOCOL), ProtocolSupport::Full)],
+            questions,
+        ),
+    }
+}

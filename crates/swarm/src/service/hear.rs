@@ -1,0 +1,116 @@
+//! What others bring: records, by whichever way. Each is checked here before it counts.
+
+use libp2p::PeerId;
+use libp2p::kad::store::RecordStore;
+use libp2p::kad::{self, QueryId};
+use tokio::sync::oneshot;
+
+use super::command::LookUpError;
+use super::now;
+use super::run::{LookUp, Run};
+use crate::model::UnixMillis;
+use crate::network::Entry;
+use crate::record::{Announcement, IpnsRecord, name_of_routing_key, routing_key};
+
+impl Run {
+    /// Takes up a valid announcement. `from`: who brought it.
+    pub(super) fn take_up(&mut self, announcement: Announcement, from: Option<PeerId>, now: UnixMillis) {
+        let name = announcement.record().name();
+        if name == self.name {
+            self.publishing.saw_own(announcement.record());
+            return;
+        }
+        let entry = Entry::new(&name, announcement.record().bytes());
+        if let Ok(changes) = self.table.announced(announcement, now) {
+            self.tell_changes(changes);
+            if self.swarm.is_connected(&name) {
+                self.reached(name);
+            }
+            // It was new here, so it may be new to others. It is not told twice: the second time it is not newer.
+            self.tell_all(&[entry], from);
+        }
+    }
+
+    /// Entries that a peer told.
+    pub(super) fn told(&mut self, entries: Vec<Entry>, from: PeerId) {
+        let now = now();
+        for entry in entries {
+            let Some(name) = entry.name() else { continue };
+            match Announcement::check(&name, &entry.record, now) {
+                Ok(announcement) => self.take_up(announcement, Some(from), now),
+                Err(error) => tracing::debug!(%from, %name, %error, "told a record that is not taken up"),
+            }
+        }
+    }
+
+    /// A peer asks to hold a record. Any valid IPNS record is held, of Hanse domains and of others.
+    pub(super) fn hold(&mut self, from: PeerId, mut record: kad::Record) {
+        let now = now();
+        let Some(name) = name_of_routing_key(record.key.as_ref()) else {
+            tracing::debug!(%from, "asked to hold a record that is none of IPNS");
+            return;
+        };
+        let checked = match IpnsRecord::check(&name, &record.value, now) {
+            Ok(checked) => checked,
+            Err(error) => {
+                tracing::debug!(%from, %name, %error, "asked to hold a record that is not taken up");
+                return;
+            }
+        };
+        let store = self.swarm.behaviour_mut().kad.store_mut();
+        let held = store
+            .get(&record.key)
+            .and_then(|held| IpnsRecord::check(&name, &held.value, now).ok());
+        if held.is_none_or(|held| checked.precedence(&held).is_gt()) {
+            record.value = checked.bytes().to_vec();
+            if let Err(error) = store.put(record) {
+                tracing::debug!(%from, %name, %error, "no room to hold a record");
+            }
+        }
+        if let Ok(announcement) = Announcement::of(checked, now) {
+            self.take_up(announcement, Some(from), now);
+        }
+    }
+
+    pub(super) fn look_up(
+        &mut self,
+        name: PeerId,
+        asked_by: Option<oneshot::Sender<Result<Announcement, LookUpError>>>,
+    ) {
+        let query = self.swarm.behaviour_mut().kad.get_record(routing_key(&name).into());
+        let look_up = LookUp {
+            name,
+            best: None,
+            asked_by,
+        };
+        self.look_ups.insert(query, look_up);
+    }
+
+    /// A holder answered, or all have.
+    pub(super) fn record_found(&mut self, query: QueryId, result: kad::GetRecordResult, last: bool) {
+        let now = now();
+        let Some(look_up) = self.look_ups.get_mut(&query) else {
+            return;
+        };
+        if let Ok(kad::GetRecordOk::FoundRecord(found)) = result
+            && let Ok(record) = IpnsRecord::check(&look_up.name, &found.record.value, now)
+            && look_up.best.as_ref().is_none_or(|best| record.precedence(best).is_gt())
+        {
+            look_up.best = Some(record);
+        }
+        if !last {
+            return;
+        }
+        let Some(look_up) = self.look_ups.remove(&query) else {
+            return;
+        };
+        let announcement = look_up.best.and_then(|record| Announcement::of(record, now).ok());
+        if let Some(announcement) = announcement.clone() {
+            self.take_up(announcement, None, now);
+        }
+        if let Some(asked_by) = look_up.asked_by {
+            // Who asked may have given up.
+            let _ = asked_by.send(announcement.ok_or(LookUpError::NotFound(look_up.name)));
+        }
+    }
+}

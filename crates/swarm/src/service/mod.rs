@@ -1,0 +1,190 @@
+//! The running swarm: one task that owns the network, and a handle to it.
+
+mod announce;
+mod blobs;
+mod command;
+mod compare;
+mod fetch;
+mod hear;
+mod look;
+mod run;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use libp2p::PeerId;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use command::{BlobError, LookUpError, PublishError, StartError, Stopped};
+pub use status::{PeerView, Status};
+
+use crate::blob::{BlockId, LARGEST_BLOB, Layout};
+use crate::config::SwarmConfig;
+use crate::model::{Statement, UnixMillis};
+use crate::peers::Change;
+use crate::record::Announcement;
+use crate::store::Store;
+use command::{Command, Commands};
+
+/// How many changes a slow reader may be behind before it misses some; it is told so, and reads [`Swarm::peers`] then.
+const CHANGES: usize = 1024;
+/// How many commands wait for the network.
+const COMMANDS: usize = 64;
+
+/// A domain in a swarm. It leaves when this is dropped.
+pub struct Swarm {
+    name: PeerId,
+    commands: Commands,
+    changes: broadcast::Sender<Change>,
+    store: Store,
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+/// The wall clock, read here only. 0 for a clock before 1970.
+fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixMillis(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// Runs what may wait for the disk away from the threads of the network.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+impl Swarm {
+    /// Joins the swarm: listens, calls the bootstrap members and those who were known before, and goes on doing so.
+    ///
+    /// # Errors
+    /// Says what is wrong with the folder or with the addresses. That nobody answers is no error: it is tried again, and
+    /// [`Swarm::status`] says so.
+    pub async fn start(config: SwarmConfig) -> Result<Self, StartError> {
+        let name = config.domain.peer_id();
+        let folder = config.folder.clone();
+        let store = off_thread(move || Store::open(&folder)).await?;
+        let (changes, _) = broadcast::channel(CHANGES);
+        let (sender, receiver) = mpsc::channel(COMMANDS);
+        let stop = CancellationToken::new();
+        let run = run::Run::new(config, store.clone(), changes.clone()).await?;
+        let task = tokio::spawn(run.run(receiver, stop.clone()));
+        Ok(Self {
+            name,
+            commands: Commands(sender),
+            changes,
+            store,
+            stop,
+            task: Some(task),
+        })
+    }
+
+    /// The domain's name in the swarm.
+    pub fn name(&self) -> PeerId {
+        self.name
+    }
+
+    /// Says `statement` of this domain from now on. Returns when the record is signed and on the disk; it is told to the
+    /// connected peers at once, and given to holders as soon as there are any.
+    ///
+    /// # Errors
+    /// If the statement is too long, the store fails, or the swarm has stopped.
+    pub async fn publish(&self, statement: Statement) -> Result<(), PublishError> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Publish(statement, done)).await?;
+        answer.await.map_err(|_| Stopped)?
+    }
+
+    /// Changes of the table of peers, from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// All other domains.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn peers(&self) -> Result<Vec<PeerView>, Stopped> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Peers(done)).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// How the network is doing.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn status(&self) -> Result<Status, Stopped> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Status(done)).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Asks the holders for the record of `name`, whether or not its author is there.
+    ///
+    /// # Errors
+    /// If nobody has a valid one.
+    pub async fn look_up(&self, name: PeerId) -> Result<Announcement, LookUpError> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::LookUp(name, done)).await?;
+        answer.await.map_err(|_| Stopped)?
+    }
+
+    /// Keeps a blob and offers it to the others. Returns its CID when it is on the disk.
+    ///
+    /// # Errors
+    /// If it is too large, the store fails, or the swarm has stopped.
+    pub async fn add_blob(&self, blob: Bytes) -> Result<BlockId, BlobError> {
+        let size = blob.len() as u64;
+        let store = self.store.clone();
+        let kept = off_thread(move || {
+            let layout = Layout::of(&blob).ok_or(BlobError::Large {
+                size,
+                most: LARGEST_BLOB,
+            })?;
+            store.keep_blocks(layout.blocks())?;
+            Ok::<_, BlobError>(layout.root())
+        });
+        let root = kept.await?;
+        self.commands.send(Command::Provide(root)).await?;
+        Ok(root)
+    }
+
+    /// The blob `root`, from the disk or from whoever has it. What arrived stays on the disk when the time is over, so that another call
+    /// goes on from there.
+    ///
+    /// # Errors
+    /// If it has more than `most` bytes, is not well made, or did not arrive in time.
+    pub async fn blob(&self, root: BlockId, most: u64, within: Duration) -> Result<Bytes, BlobError> {
+        let blob = fetch::fetch(root, most, within, &self.commands, &self.store).await?;
+        self.commands.send(Command::Provide(root)).await?;
+        Ok(blob)
+    }
+
+    /// Leaves the swarm and waits until the network is closed. A domain that goes for good publishes
+    /// [`Statement::Withdrawn`] before.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            // A panic there was reported by the runtime already.
+            let _ = task.await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Swarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Swarm({})", self.name)
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,39 @@
+//! What the handle shows.
+
+use libp2p::PeerId;
+
+use crate::key::Fingerprint;
+use crate::model::{Identity, SwarmAddress, UnixMillis};
+use crate::peers::Presence;
+
+/// Another domain, as it is seen now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerView {
+    /// Its name in the swarm.
+    pub name: PeerId,
+    /// What it says of itself.
+    pub identity: Identity,
+    /// Whether it can be reached.
+    pub presence: Presence,
+    /// Since when it is known.
+    pub since: UnixMillis,
+    /// Whether there is a connection right now.
+    pub connected: bool,
+}
+
+/// How the network is doing.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// What may be shown of the swarm's key: two domains that do not find each other compare it.
+    pub fingerprint: Fingerprint,
+    /// Where others can call, with the peer id.
+    pub addresses: Vec<SwarmAddress>,
+    /// How many peers are connected, domains and others.
+    pub connected: usize,
+    /// How many records are held for the swarm.
+    pub held_records: usize,
+    /// Whether holders have taken this domain's record; `None` if it has none.
+    pub published: Option<bool>,
+    /// Bootstrap members that do not answer, and what happened when they were called last.
+    pub unreachable: Vec<(SwarmAddress, String)>,
+}

@@ -1,0 +1,161 @@
+//! What survives a crash: one redb file.
+//!
+//! The own record and blocks are on the disk before anybody hears of them. What others said of themselves is kept so that a
+//! restarted agent knows whom to call; losing it costs a comparison with a neighbour.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use libp2p::PeerId;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use crate::blob::{BlockId, Codec};
+
+type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+const OWN: Table = TableDefinition::new("own");
+const PEERS: Table = TableDefinition::new("peers");
+const BLOCKS: Table = TableDefinition::new("blocks");
+
+/// The only key of the table of the own record.
+const RECORD: &[u8] = b"record";
+
+/// redb's own default would let its cache grow to a gigabyte.
+const CACHE_BYTES: usize = 1 << 20;
+
+/// Why the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Opening failed.
+    #[error("could not open {path}: {source}; is another agent using this folder?")]
+    Open {
+        /// The file.
+        path: String,
+        /// What redb says.
+        source: Box<redb::DatabaseError>,
+    },
+    /// The folder can't be made.
+    #[error("could not create {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Reading or writing failed.
+    #[error("the swarm's store failed: {0}; free disk space or check the disk, then restart the agent")]
+    Io(#[from] Box<redb::Error>),
+}
+
+fn io(error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Io(Box::new(error.into()))
+}
+
+/// Handle of the file; clones share it.
+#[derive(Clone)]
+pub(crate) struct Store(Arc<Database>);
+
+fn block_key(id: &BlockId) -> [u8; 33] {
+    let mut key = [0; 33];
+    key[0] = match id.codec() {
+        Codec::Raw => 0,
+        Codec::DagPb => 1,
+    };
+    key[1..].copy_from_slice(id.digest());
+    key
+}
+
+impl Store {
+    /// Opens or creates the file in `folder`.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
+            path: folder.display().to_string(),
+            source,
+        })?;
+        let path = folder.join("swarm.redb");
+        let opened = hanse_database::open_or_make(Database::builder().set_cache_size(CACHE_BYTES), &path);
+        let database = opened.map_err(|source| StoreError::Open {
+            path: path.display().to_string(),
+            source: Box::new(source),
+        })?;
+        let transaction = database.begin_write().map_err(io)?;
+        for table in [OWN, PEERS, BLOCKS] {
+            transaction.open_table(table).map_err(io)?;
+        }
+        transaction.commit().map_err(io)?;
+        Ok(Self(Arc::new(database)))
+    }
+
+    /// The record that this domain signed last.
+    pub fn own_record(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(OWN, RECORD)
+    }
+
+    /// Writes it, before anybody is given it.
+    pub fn keep_own_record(&self, record: &[u8]) -> Result<(), StoreError> {
+        self.put(OWN, [(RECORD, record)])
+    }
+
+    /// What others said of themselves.
+    pub fn peers(&self) -> Result<Vec<(PeerId, Vec<u8>)>, StoreError> {
+        let transaction = self.0.begin_read().map_err(io)?;
+        let table = transaction.open_table(PEERS).map_err(io)?;
+        let mut peers = Vec::new();
+        for entry in table.iter().map_err(io)? {
+            let (name, record) = entry.map_err(io)?;
+            if let Ok(name) = PeerId::from_bytes(name.value()) {
+                peers.push((name, record.value().to_vec()));
+            }
+        }
+        Ok(peers)
+    }
+
+    /// Replaces what is kept of others.
+    pub fn keep_peers(&self, peers: &[(PeerId, Vec<u8>)]) -> Result<(), StoreError> {
+        let transaction = self.0.begin_write().map_err(io)?;
+        {
+            let mut table = transaction.open_table(PEERS).map_err(io)?;
+            table.retain(|_, _| false).map_err(io)?;
+            for (name, record) in peers {
+                table
+                    .insert(name.to_bytes().as_slice(), record.as_slice())
+                    .map_err(io)?;
+            }
+        }
+        transaction.commit().map_err(io)
+    }
+
+    /// A block.
+    pub fn block(&self, id: &BlockId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(BLOCKS, &block_key(id))
+    }
+
+    /// Writes blocks, all or none. They were checked.
+    pub fn keep_blocks(&self, blocks: &[(BlockId, bytes::Bytes)]) -> Result<(), StoreError> {
+        let keys: Vec<_> = blocks.iter().map(|(id, _)| block_key(id)).collect();
+        self.put(
+            BLOCKS,
+            keys.iter()
+                .zip(blocks)
+                .map(|(key, (_, bytes))| (key.as_slice(), bytes.as_ref())),
+        )
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let transaction = self.0.begin_read().map_err(io)?;
+        let opened = transaction.open_table(table).map_err(io)?;
+        let value = opened.get(key).map_err(io)?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    fn put<'a>(&self, table: Table, entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<(), StoreError> {
+        let transaction = self.0.begin_write().map_err(io)?;
+        {
+            let mut opened = transaction.open_table(table).map_err(io)?;
+            for (key, value) in entries {
+                opened.insert(key, value).map_err(io)?;
+            }
+        }
+        transaction.commit().map_err(io)
+    }
+}
