@@ -57,6 +57,7 @@ pub use error::{ClusterError, Permanent, Temporary};
 pub use logs::{ContainerLog, LogSource};
 pub use manifest::{
     Kind, KindPolicy, Limits, Manifest, ManifestError, ManifestHash, Object, ObjectRef, Place, ResourceTotals,
+    SecretValues,
 };
 pub use owner::{
     AGREEMENT_ANNOTATION, AGREEMENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, MANIFEST_ANNOTATION, Owner, OwnerError,

@@ -70,7 +70,7 @@ impl Shared {
             .await
     }
 
-    /// The addresses of what stays here and is needed there.
+    /// The addresses of what stays here and is needed there, and what the Secrets hold that go there.
     async fn parameters_for(&self, record: &ConsumerRecord) -> Result<Parameters, StepError> {
         let service = self.local_service(&record.service)?;
         let all = parts::parse(&service.manifest)?;
@@ -80,7 +80,9 @@ impl Shared {
             record.scenario,
             record.announcement.requirements.replicas,
         )?;
-        self.addresses_from_outside(&service, &moved).await
+        let (_, secrets) = moved.without_secret_values();
+        let addresses = self.addresses_from_outside(&service, &moved).await?;
+        Ok(Parameters { secrets, ..addresses })
     }
 
     async fn open_endpoint(&self, record: &ConsumerRecord) -> Result<(), StepError> {

@@ -77,6 +77,7 @@ impl Place<'_> {
         }
         let wired = manifest
             .override_config(&config)
+            .and_then(|wired| wired.with_secret_values(&parameters.secrets))
             .map_err(|error| StepError::Unusable(error.to_string()))?;
         self.cluster.apply(self.namespace, &wired, self.owner).await?;
         self.cluster.wait_ready(self.namespace, &wired, left()).await?;

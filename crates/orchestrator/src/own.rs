@@ -49,6 +49,7 @@ impl Shared {
         }
         Ok(Parameters {
             config: wiring::values(&outside, &hosts, None),
+            ..Parameters::default()
         })
     }
 

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use hanse_agreement::{AgreementId, Announcement, Hash, Terms};
+use hanse_agreement::{AgreementId, Announcement, Hash, Terms, limits};
+use hanse_cluster::SecretValues;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +13,9 @@ use crate::error::StepError;
 use crate::model::{ConsumerRecord, NewAgreement, Outcome, Scenario, Want};
 use crate::service::{Orchestrator, Shared};
 use crate::{manifests, parts};
+
+/// Of the sealed parameters this much may be values of Secrets, as JSON in bytes; the rest is for addresses and the seal.
+const LARGEST_SECRETS: usize = limits::SEALED - 1024;
 
 /// A wish to have a service, or a part of it, run by another domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -188,7 +192,9 @@ impl Shared {
 
         let all = parts::parse(&service.manifest)?;
         let moved = parts::moved(&service, &all, request.scenario, replicas)?;
-        let bytes = moved
+        let (public, secrets) = moved.without_secret_values();
+        check_secrets(&secrets)?;
+        let bytes = public
             .to_yaml()
             .map_err(|error| StepError::Unusable(error.to_string()))?
             .into_bytes();
@@ -233,6 +239,22 @@ impl Shared {
             previous: None,
         }))
     }
+}
+
+/// What Secrets hold travels sealed, with the award, which has room for little.
+fn check_secrets(secrets: &SecretValues) -> Result<(), RequestError> {
+    let size = serde_json::to_vec(secrets).map_or(usize::MAX, |text| text.len());
+    if size <= LARGEST_SECRETS {
+        return Ok(());
+    }
+    let reason = format!(
+        "what the Secrets of the part that moves hold has {size} bytes as JSON; at most {LARGEST_SECRETS} travel sealed to the provider. \
+         Move what is no secret into ConfigMaps, or have the service fetch the rest itself"
+    );
+    Err(RequestError::Invalid {
+        field: "service",
+        reason,
+    })
 }
 
 fn check_times(request: &FederationRequest) -> Result<(), RequestError> {
@@ -327,6 +349,20 @@ pub(crate) mod tests {
             retries: 0,
             previous: None,
         })
+    }
+
+    #[test]
+    fn secrets_that_do_not_fit_into_the_sealed_parameters_are_refused_before_anything_is_announced() {
+        let secrets = |bytes: usize| {
+            let yaml = format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{key: {}}}\n",
+                "x".repeat(bytes)
+            );
+            parts::parse(&yaml).expect("a manifest").without_secret_values().1
+        };
+        assert!(check_secrets(&secrets(2_200)).is_ok());
+        let error = check_secrets(&secrets(2_400)).expect_err("too much");
+        assert!(error.to_string().contains("3072 travel sealed"), "{error}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn find_mut(&mut self, kind: Kind, name: &str) -> Option<&mut Object> {
+    pub(super) fn find_mut(&mut self, kind: Kind, name: &str) -> Option<&mut Object> {
         self.objects.iter_mut().find(|o| o.kind() == kind && o.name() == name)
     }
 

@@ -13,6 +13,7 @@ mod pod_rules;
 mod policy;
 mod quantity;
 mod rules;
+mod secrets;
 mod selection;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use error::{ManifestError, Place};
 pub use kind::{Kind, ObjectRef};
 pub use object::Object;
 pub use policy::{KindPolicy, Limits};
+pub use secrets::SecretValues;
 pub use totals::ResourceTotals;
 
 /// SHA-256 of a manifest's bytes: the content address that is agreed on the ledger.
@@ -67,7 +69,7 @@ impl fmt::Display for ManifestHash {
 /// A checked manifest: typed objects in the order in which they are applied, and the hash of the text they came from.
 ///
 /// Adjusting a manifest ([`with_replicas`](Self::with_replicas), [`override_config`](Self::override_config),
-/// [`only`](Self::only), [`without`](Self::without)) keeps the hash: it says what was agreed, not what was made of it.
+/// [`only`](Self::only), [`without`](Self::without), [`without_secret_values`](Self::without_secret_values)) keeps the hash: it says what was agreed, not what was made of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     hash: ManifestHash,

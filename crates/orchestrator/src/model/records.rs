@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hanse_agreement::{Account, AgreementId, Announcement, Bid, Hash, Price, Terms};
+use hanse_cluster::SecretValues;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,6 +16,9 @@ use super::timeline::Timeline;
 pub struct Parameters {
     /// ConfigMap → key → value, laid over the manifest.
     pub config: BTreeMap<String, BTreeMap<String, String>>,
+    /// What the manifest's Secrets hold; the manifest itself may be read by many.
+    #[serde(default, skip_serializing_if = "SecretValues::is_empty")]
+    pub secrets: SecretValues,
 }
 
 /// Where the federated service answers; travels sealed to the consumer.
