@@ -8,7 +8,7 @@ use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 
 use super::run::Run;
-use super::{StartError, now, off_thread};
+use super::{StartError, Unreachable, now, off_thread};
 use crate::model::{AddressError, SwarmAddress, UnixMillis};
 use crate::record::Announcement;
 
@@ -26,6 +26,7 @@ pub(super) struct Bootstrap {
     peer: PeerId,
     call_at: UnixMillis,
     pause: Duration,
+    calls: u32,
     trouble: Option<String>,
 }
 
@@ -36,17 +37,23 @@ impl Bootstrap {
             address: address.clone(),
             call_at: UnixMillis(0),
             pause: FIRST_RETRY,
+            calls: 0,
             trouble: None,
         })
     }
 
     /// What happened when it was called last, if it does not answer.
-    pub fn trouble(&self) -> Option<(SwarmAddress, String)> {
-        Some((self.address.clone(), self.trouble.clone()?))
+    pub fn trouble(&self) -> Option<Unreachable> {
+        Some(Unreachable {
+            address: self.address.clone(),
+            reason: self.trouble.clone()?,
+            calls: self.calls,
+            next_call: self.call_at,
+        })
     }
 
     fn answers(&mut self) {
-        (self.pause, self.trouble) = (FIRST_RETRY, None);
+        (self.pause, self.calls, self.trouble) = (FIRST_RETRY, 0, None);
     }
 
     /// Whether to call it now; if so, the next call is later than the one before was.
@@ -57,6 +64,7 @@ impl Bootstrap {
         }
         self.call_at = now.plus(self.pause);
         self.pause = (self.pause * 2).min(LAST_RETRY);
+        self.calls = self.calls.saturating_add(1);
         true
     }
 }

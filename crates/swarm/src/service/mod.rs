@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use command::{BlobError, LookUpError, PublishError, StartError, Stopped};
-pub use status::{PeerView, Status};
+pub use status::{PeerView, Status, Unreachable};
 
 use crate::blob::{BlockId, LARGEST_BLOB, Layout};
 use crate::config::SwarmConfig;
@@ -56,8 +56,12 @@ fn now() -> UnixMillis {
 
 /// Runs what may wait for the disk away from the threads of the network.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is being shut down, and whoever waits here with it.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 impl Swarm {

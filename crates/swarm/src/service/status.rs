@@ -34,6 +34,19 @@ pub struct Status {
     pub held_records: usize,
     /// Whether holders have taken this domain's record; `None` if it has none.
     pub published: Option<bool>,
-    /// Bootstrap members that do not answer, and what happened when they were called last.
-    pub unreachable: Vec<(SwarmAddress, String)>,
+    /// Bootstrap members that do not answer. They are called again and again.
+    pub unreachable: Vec<Unreachable>,
+}
+
+/// A bootstrap member that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    /// Where it is called.
+    pub address: SwarmAddress,
+    /// What happened when it was called last.
+    pub reason: String,
+    /// How often it was called in vain, one call after another.
+    pub calls: u32,
+    /// When it is called next; the pause doubles with each call, up to a minute.
+    pub next_call: UnixMillis,
 }

@@ -51,7 +51,7 @@ async fn another_key_and_no_key_are_refused() {
         status
             .unreachable
             .iter()
-            .any(|(_, reason)| reason.contains(&fingerprint))
+            .any(|member| member.reason.contains(&fingerprint))
     };
     other.until_status("the status names the fingerprint", refused).await;
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod blobs;
+mod killed;
 mod membership;
 
 use std::time::Duration;
