@@ -14,7 +14,6 @@ mod keys;
 mod ledger;
 mod metrics;
 mod output;
-mod swarm;
 mod up;
 
 use std::process::ExitCode;

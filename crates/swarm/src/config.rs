@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::domain_key::DomainKey;
 use crate::key::SwarmKey;
+use crate::message::SealingSecret;
 use crate::model::SwarmAddress;
 use crate::peers::Limits;
 use crate::record::Schedule;
@@ -16,6 +17,8 @@ pub struct SwarmConfig {
     pub key: SwarmKey,
     /// Says who it is.
     pub domain: DomainKey,
+    /// Opens what is sealed to it. What it publishes must have the public half.
+    pub sealing: SealingSecret,
     /// Where it listens. Port 0 takes any that is free.
     pub listen: Vec<SwarmAddress>,
     /// Where others can reach it, if that is not where it listens (load balancers, port forwarding).
@@ -35,10 +38,11 @@ pub struct SwarmConfig {
 
 impl SwarmConfig {
     /// The usual figures.
-    pub fn new(key: SwarmKey, domain: DomainKey, folder: PathBuf) -> Self {
+    pub fn new(key: SwarmKey, domain: DomainKey, sealing: SealingSecret, folder: PathBuf) -> Self {
         Self {
             key,
             domain,
+            sealing,
             listen: Vec::new(),
             external: Vec::new(),
             bootstrap: Vec::new(),

@@ -15,13 +15,15 @@
 //! * **Blobs** ([`blob`]) have a CID of version 1. They travel in blocks of at most a mebibyte, from any number of holders; each
 //!   block is checked against its hash before it is kept, a fetch goes on where it stopped, and who sent a wrong block is
 //!   asked for nothing more.
+//! * **Messages** ([`message`]) from one domain to another are sealed to the key in the other's record: [`Swarm::ask`] and
+//!   [`Swarm::answer`].
 //!
 //! # What the caller must do
 //! Give the key, the domain's key and a folder; not share the folder with a second agent; and treat what comes out of a record
 //! as words of that peer, not as facts.
 //!
 //! # Rooms
-//! [`model`]: types that can't be wrong. [`record`], [`peers`], [`blob`]: pure decisions; time is an argument. `store`: what
+//! [`model`]: types that can't be wrong. [`record`], [`peers`], [`blob`], [`message`]: pure decisions; time is an argument. `store`: what
 //! survives. `network`: what runs on a connection. [`service`]: the task that owns the network, the only room that knows
 //! all others and the clock.
 
@@ -30,6 +32,7 @@ mod config;
 mod domain_key;
 mod gossip;
 mod key;
+pub mod message;
 pub mod model;
 mod network;
 pub mod peers;
@@ -40,5 +43,7 @@ mod store;
 pub use config::SwarmConfig;
 pub use domain_key::DomainKey;
 pub use key::{Fingerprint, SwarmKey, SwarmKeyError};
+pub use libp2p::PeerId;
+pub use message::{SealingSecret, Topic};
 pub use service::Swarm;
 pub use store::StoreError;

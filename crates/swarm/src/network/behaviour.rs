@@ -11,14 +11,19 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::{StreamProtocol, identify, kad, ping};
 
 use super::blocks::{self, BlockAnswer, BlockQuestion};
+use super::messages::{self, SealedAnswer, SealedQuestion};
 use super::records::{self, RecordsAnswer, RecordsQuestion};
 use super::wire::WireCodec;
 use crate::record::LARGEST;
 
 /// A question is over after this long.
 const QUESTION: Duration = Duration::from_secs(20);
+/// A sealed question is over after this long: somebody may have to think about it.
+pub(crate) const QUESTION_LASTS: Duration = Duration::from_secs(60);
 /// How many questions of one peer are worked on at a time.
 const STREAMS: usize = 32;
+/// And how many sealed ones, on one connection, in both directions together.
+const MESSAGE_STREAMS: usize = 16;
 /// Of how many names records are kept for others: at most 20 MiB.
 const HELD_RECORDS: usize = 2048;
 /// Of how many peers addresses are kept that they gave themselves.
@@ -35,6 +40,7 @@ pub(crate) struct Behaviour {
     pub kad: kad::Behaviour<MemoryStore>,
     pub blocks: request_response::Behaviour<WireCodec<BlockQuestion, BlockAnswer>>,
     pub records: request_response::Behaviour<WireCodec<RecordsQuestion, RecordsAnswer>>,
+    pub messages: request_response::Behaviour<WireCodec<SealedQuestion, SealedAnswer>>,
 }
 
 /// The behaviour of a domain. `public`: whether it can be reached from the whole Internet.
@@ -91,7 +97,13 @@ pub(crate) fn behaviour(domain: &Keypair, public: bool) -> Behaviour {
         ),
         records: request_response::Behaviour::new(
             [(StreamProtocol::new(records::PROTOCOL), ProtocolSupport::Full)],
-            questions,
+            questions.clone(),
+        ),
+        messages: request_response::Behaviour::new(
+            [(StreamProtocol::new(messages::PROTOCOL), ProtocolSupport::Full)],
+            questions
+                .with_request_timeout(QUESTION_LASTS)
+                .with_max_concurrent_streams(MESSAGE_STREAMS),
         ),
     }
 }

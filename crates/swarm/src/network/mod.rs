@@ -2,11 +2,15 @@
 
 mod behaviour;
 mod blocks;
+mod messages;
 mod records;
 mod transport;
 mod wire;
 
-pub(crate) use behaviour::{Behaviour, BehaviourEvent, behaviour};
+pub(crate) use behaviour::{Behaviour, BehaviourEvent, QUESTION_LASTS, behaviour};
 pub(crate) use blocks::{BlockAnswer, BlockQuestion};
+pub(crate) use messages::{Refusal, SealedAnswer, SealedQuestion};
 pub(crate) use records::{Entry, MOST_ENTRIES, RecordsAnswer, RecordsQuestion};
 pub(crate) use transport::transport;
+#[cfg(test)]
+pub(crate) use wire::{Raw, Wire, WireCodec};

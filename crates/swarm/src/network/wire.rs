@@ -9,7 +9,7 @@ use libp2p::StreamProtocol;
 use libp2p::request_response::Codec;
 
 /// A message.
-pub(super) trait Wire: Sized + Send + 'static {
+pub(crate) trait Wire: Sized + Send + 'static {
     /// Its largest size in bytes.
     const MOST: usize;
 
@@ -84,4 +84,22 @@ async fn write(io: &mut (impl AsyncWrite + Unpin + Send), bytes: Vec<u8>) -> io:
 
 pub(super) fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+/// Any bytes, for nodes that lie.
+#[cfg(test)]
+#[derive(Debug, Clone)]
+pub(crate) struct Raw(pub Vec<u8>);
+
+#[cfg(test)]
+impl Wire for Raw {
+    const MOST: usize = 2 << 20;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.clone()
+    }
+
+    fn from_bytes(bytes: Vec<u8>) -> io::Result<Self> {
+        Ok(Self(bytes))
+    }
 }

@@ -88,6 +88,13 @@ impl Publishing {
 impl Run {
     /// Says `statement` from now on.
     pub(super) async fn say(&mut self, statement: &Statement) -> Result<(), PublishError> {
+        let own_key = self.config.sealing.public();
+        if statement
+            .identity()
+            .is_some_and(|identity| identity.sealing_key() != own_key)
+        {
+            return Err(PublishError::SealingKey);
+        }
         self.publishing.value = Some(statement.to_path()?);
         self.go_on_publishing(now()).await
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use libp2p::PeerId;
 use tokio::sync::{mpsc, oneshot};
 
+use super::ask::Question;
 use super::status::{PeerView, Status};
 use crate::blob::{BlockId, FetchError};
 use crate::model::{AddressError, Statement, StatementError};
@@ -45,6 +46,9 @@ pub enum PublishError {
     /// It is too long.
     #[error(transparent)]
     Statement(#[from] StatementError),
+    /// Nobody could open what would be sealed to it.
+    #[error("the identity has another sealing key than this domain; take the swarm's own")]
+    SealingKey,
     /// It could not be signed.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -113,6 +117,7 @@ pub(super) enum Command {
     FindHolders(BlockId, oneshot::Sender<Vec<PeerId>>),
     Ask(PeerId, BlockId, oneshot::Sender<Answered>),
     Ban(PeerId),
+    AskPeer(Question),
 }
 
 /// Where commands are sent.

@@ -1,19 +1,20 @@
 //! The running swarm: one task that owns the network, and a handle to it.
 
 mod announce;
+mod ask;
 mod blobs;
 mod command;
 mod compare;
 mod fetch;
 mod hear;
 mod look;
+mod messages;
 mod run;
 mod status;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -22,15 +23,17 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use ask::{AskError, Asked};
 pub use command::{BlobError, LookUpError, PublishError, StartError, Stopped};
 pub use status::{PeerView, Status, Unreachable};
 
 use crate::blob::{BlockId, LARGEST_BLOB, Layout};
 use crate::config::SwarmConfig;
-use crate::model::{Statement, UnixMillis};
+use crate::model::{SealingKey, Statement, UnixMillis};
 use crate::peers::Change;
 use crate::record::Announcement;
 use crate::store::Store;
+use ask::Answerers;
 use command::{Command, Commands};
 
 /// How many changes a slow reader may be behind before it misses some; it is told so, and reads [`Swarm::peers`] then.
@@ -42,10 +45,12 @@ const COMMANDS: usize = 64;
 pub struct Swarm {
     name: PeerId,
     commands: Commands,
+    answerers: Answerers,
+    sealing_key: SealingKey,
     changes: broadcast::Sender<Change>,
     store: Store,
     stop: CancellationToken,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Option<JoinHandle<()>>,
 }
 
 /// The wall clock, read here only. 0 for a clock before 1970.
@@ -72,20 +77,24 @@ impl Swarm {
     /// [`Swarm::status`] says so.
     pub async fn start(config: SwarmConfig) -> Result<Self, StartError> {
         let name = config.domain.peer_id();
+        let sealing_key = config.sealing.public();
+        let answerers = Answerers::default();
         let folder = config.folder.clone();
         let store = off_thread(move || Store::open(&folder)).await?;
         let (changes, _) = broadcast::channel(CHANGES);
         let (sender, receiver) = mpsc::channel(COMMANDS);
         let stop = CancellationToken::new();
-        let run = run::Run::new(config, store.clone(), changes.clone()).await?;
+        let run = run::Run::new(config, store.clone(), changes.clone(), answerers.clone()).await?;
         let task = tokio::spawn(run.run(receiver, stop.clone()));
         Ok(Self {
             name,
             commands: Commands(sender),
+            answerers,
+            sealing_key,
             changes,
             store,
             stop,
-            task: Mutex::new(Some(task)),
+            task: Some(task),
         })
     }
 
@@ -94,11 +103,16 @@ impl Swarm {
         self.name
     }
 
+    /// What others seal messages for this domain to; it belongs into the identity that is published.
+    pub fn sealing_key(&self) -> SealingKey {
+        self.sealing_key
+    }
+
     /// Says `statement` of this domain from now on. Returns when the record is signed and on the disk; it is told to the
     /// connected peers at once, and given to holders as soon as there are any.
     ///
     /// # Errors
-    /// If the statement is too long, the store fails, or the swarm has stopped.
+    /// If the statement is too long or has another sealing key than [`Self::sealing_key`], the store fails, or the swarm has stopped.
     pub async fn publish(&self, statement: Statement) -> Result<(), PublishError> {
         let (done, answer) = oneshot::channel();
         self.commands.send(Command::Publish(statement, done)).await?;
@@ -173,10 +187,9 @@ impl Swarm {
 
     /// Leaves the swarm and waits until the network is closed. A domain that goes for good publishes
     /// [`Statement::Withdrawn`] before.
-    pub async fn stop(&self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
+        if let Some(task) = self.task.take() {
             // A panic there was reported by the runtime already.
             let _ = task.await;
         }

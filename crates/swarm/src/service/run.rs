@@ -13,9 +13,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::announce::Publishing;
+use super::ask::Answerers;
 use super::blobs::{Blobs, Read};
 use super::command::{Answered, Command, LookUpError, StartError};
 use super::look::Bootstrap;
+use super::messages::Messages;
 use super::{PeerView, Status, now, off_thread};
 use crate::config::SwarmConfig;
 use crate::model::{SwarmAddress, UnixMillis};
@@ -51,6 +53,7 @@ pub(super) struct Run {
     pub whereabouts: HashMap<QueryId, PeerId>,
     pub asked: HashMap<OutboundRequestId, oneshot::Sender<Answered>>,
     pub blobs: Blobs,
+    pub messages: Messages,
     pub compared_at: Option<UnixMillis>,
     /// What is known of others changed since it was written to the disk.
     pub unwritten: bool,
@@ -61,6 +64,7 @@ impl Run {
         config: SwarmConfig,
         store: Store,
         changes: broadcast::Sender<Change>,
+        answerers: Answerers,
     ) -> Result<Self, StartError> {
         let keypair = config.domain.keypair();
         let name = config.domain.peer_id();
@@ -85,6 +89,7 @@ impl Run {
             whereabouts: HashMap::new(),
             asked: HashMap::new(),
             blobs: Blobs::default(),
+            messages: Messages::new(answerers),
             compared_at: None,
             unwritten: false,
             config,
@@ -104,6 +109,7 @@ impl Run {
                 () = stop.cancelled() => break,
                 event = self.swarm.select_next_some() => self.event(event),
                 read = self.blobs.next_read() => self.read(read),
+                answering = self.messages.next_answer() => self.answer_asked(answering),
                 command = commands.recv() => match command {
                     Some(command) => self.command(command).await,
                     None => break,
@@ -141,6 +147,7 @@ impl Run {
             Command::Provide(root) => self.provide(root),
             Command::FindHolders(root, done) => self.find_holders(root, done),
             Command::Ask(holder, block, done) => self.ask(holder, block, done),
+            Command::AskPeer(question) => self.ask_peer(question),
             Command::Ban(peer) => {
                 tracing::warn!(%peer, "sent a block that is not the one it was asked for; it is banned");
                 self.swarm.behaviour_mut().blocked.block_peer(peer);
@@ -207,6 +214,7 @@ impl Run {
             BehaviourEvent::Kad(event) => self.kad_event(event),
             BehaviourEvent::Records(event) => self.records_event(event),
             BehaviourEvent::Blocks(event) => self.blocks_event(event),
+            BehaviourEvent::Messages(event) => self.messages_event(event),
             _ => {}
         }
     }

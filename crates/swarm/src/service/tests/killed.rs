@@ -25,7 +25,7 @@ fn task() -> Option<SwarmConfig> {
     let folder = std::env::var_os(FOLDER)?;
     let swarm_key: SwarmKey = std::env::var(KEY).unwrap().parse().unwrap();
     let bootstrap = SwarmAddress::parse(&std::env::var(BOOTSTRAP).unwrap()).unwrap();
-    let mut config = SwarmConfig::new(swarm_key, key(KILLED), folder.into());
+    let mut config = SwarmConfig::new(swarm_key, key(KILLED), sealing(KILLED), folder.into());
     config.listen = vec![SwarmAddress::parse("/ip4/127.0.0.1/tcp/0").unwrap()];
     config.bootstrap = vec![bootstrap];
     Some(config)

@@ -4,6 +4,7 @@
 mod blobs;
 mod killed;
 mod membership;
+mod messages;
 
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::model::{Identity, SealingKey, SwarmAddress};
+use crate::model::{Identity, SwarmAddress};
 use crate::peers::{Limits, Presence};
-use crate::{DomainKey, SwarmConfig, SwarmKey};
+use crate::{DomainKey, SealingSecret, SwarmConfig, SwarmKey};
 
 /// Generous: machines that run tests are loaded.
 const SOON: Duration = Duration::from_secs(60);
@@ -24,13 +25,17 @@ pub(super) fn key(tag: u8) -> DomainKey {
     DomainKey::from_secret(Zeroizing::new([tag; 32]))
 }
 
+pub(super) fn sealing(tag: u8) -> SealingSecret {
+    SealingSecret::from_bytes(Zeroizing::new([tag; 32]))
+}
+
 pub(super) fn statement(tag: u8, description: &str) -> Statement {
     let identity = Identity::new(
         format!("Cluster {tag}").try_into().unwrap(),
         description.to_owned().try_into().unwrap(),
         "https://35.240.24.118".to_owned().try_into().unwrap(),
         vec!["computing".to_owned().try_into().unwrap()],
-        SealingKey([tag; 32]),
+        sealing(tag).public(),
     );
     Statement::Present(Box::new(identity.unwrap()))
 }
@@ -42,7 +47,7 @@ pub(super) struct Domain {
 }
 
 pub(super) fn config(swarm_key: &SwarmKey, tag: u8, bootstrap: &[SwarmAddress], folder: &TempDir) -> SwarmConfig {
-    let mut config = SwarmConfig::new(swarm_key.clone(), key(tag), folder.path().to_owned());
+    let mut config = SwarmConfig::new(swarm_key.clone(), key(tag), sealing(tag), folder.path().to_owned());
     config.listen = vec![SwarmAddress::parse("/ip4/127.0.0.1/tcp/0").unwrap()];
     config.bootstrap = bootstrap.to_vec();
     config.compare_every = Duration::from_secs(1);
