@@ -18,6 +18,7 @@ use hanse_ledger::{ChainIdentity, Ledger};
 use hanse_orchestrator::api::{self, Access, NodeTroubles, Trouble};
 use hanse_orchestrator::store::Store;
 use hanse_orchestrator::{Catalogue, Federation, Orchestrator, OrchestratorConfig};
+use hanse_swarm::Swarm;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,13 +32,14 @@ use crate::config::{ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger};
 use crate::consortium::snapshots::{self, Gate};
 use crate::consortium::{self, Consortium, OwnNode};
 use crate::keys::DomainKeys;
-use crate::{evidence, metrics};
+use crate::{evidence, metrics, swarm};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// Everything that runs in an agent.
 pub struct Agent {
+    swarm: Arc<Swarm>,
     node: Option<Node>,
     development: Option<DevCluster>,
     orchestrator: Orchestrator,
@@ -109,6 +111,7 @@ impl Agent {
         let socket = reserve(config.api.listen).with_context(port_taken)?;
         let access = Access::for_listener(config.api.listen, token(config)?)?;
 
+        let swarm = swarm::start(config, &keys).await?;
         let stop = CancellationToken::new();
         let failed = stop.clone().drop_guard();
         let node = match &config.ledger.embedded {
@@ -181,6 +184,7 @@ impl Agent {
         let server = tokio::spawn(api::serve(listener, router, orchestrator.clone()));
         failed.disarm();
         Ok(Self {
+            swarm,
             node,
             development,
             orchestrator,
@@ -201,6 +205,7 @@ impl Agent {
         if let Some(node) = self.node {
             node.shutdown().await;
         }
+        self.swarm.stop().await;
     }
 }
 
@@ -254,7 +259,7 @@ fn open_consortium(
         sealing_key: keys.sealing.public().into(),
         name: config.domain.clone(),
         consensus_address: address.or(listen).unwrap_or_default(),
-        peer_id: keys.swarm.to_string(),
+        peer_id: keys.swarm.peer_id().to_string(),
         url: config.api.public_url(),
     };
     let settings = consortium::Settings {

@@ -3,14 +3,15 @@
 use std::net::TcpListener;
 
 use hanse_cluster::Cluster;
+use hanse_swarm::model::SwarmAddress;
 use serde::Serialize;
 use url::Url;
 
-use crate::agent;
 use crate::cli::ConfigArguments;
 use crate::config::Config;
 use crate::keys::DomainKeys;
 use crate::output::{self, Format};
+use crate::{agent, swarm};
 
 #[derive(Serialize)]
 struct Finding {
@@ -44,6 +45,9 @@ pub async fn run(arguments: &ConfigArguments, format: Format) -> anyhow::Result<
             port_free(embedded.rpc_listen, "ledger.embedded.rpcListen"),
         ));
     }
+    findings.push(finding("swarm port", port_free(config.swarm.listen, "swarm.listen")));
+    findings.push(finding("swarm key", swarm_key(&config)));
+    findings.push(finding("swarm addresses", Ok(swarm_addresses(&config))));
     if config.ledger.embedded.is_none() {
         if config.ledger.urls.is_empty() {
             let missing = anyhow::anyhow!("neither ledger.embedded nor ledger.urls is set; set one of them");
@@ -111,6 +115,35 @@ fn data_folder(config: &Config) -> anyhow::Result<String> {
         )
     })?;
     Ok(config.data_dir.display().to_string())
+}
+
+fn swarm_key(config: &Config) -> anyhow::Result<String> {
+    Ok(match swarm::key(config)? {
+        Some(key) => format!(
+            "fingerprint {}; that of every other domain of the swarm must be the same",
+            key.fingerprint()
+        ),
+        None => {
+            "none yet: the first start makes one, and a swarm of its own with it; for another, set swarm.keyFile".into()
+        }
+    })
+}
+
+/// Who is called first, and where the others call. That nobody answers is told by the agent, which goes on calling.
+fn swarm_addresses(config: &Config) -> String {
+    let list = |addresses: &[SwarmAddress], none: &str| {
+        let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        if texts.is_empty() {
+            none.to_owned()
+        } else {
+            texts.join(", ")
+        }
+    };
+    format!(
+        "begins with {}; is called at {}",
+        list(&config.swarm.bootstrap, "nobody, and waits to be called"),
+        list(&config.swarm.external, "where it listens")
+    )
 }
 
 fn port_free(address: std::net::SocketAddr, setting: &str) -> anyhow::Result<String> {

@@ -14,6 +14,7 @@ mod keys;
 mod ledger;
 mod metrics;
 mod output;
+mod swarm;
 mod up;
 
 use std::process::ExitCode;

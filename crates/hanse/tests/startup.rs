@@ -50,6 +50,7 @@ fn copy_command(copy: &Path) -> Command {
         "ledger.embedded.consensusListen=127.0.0.1:0",
         "ledger.embedded.rpcListen=127.0.0.1:0",
         "cluster.development.listen=127.0.0.1:0",
+        "swarm.listen=127.0.0.1:0",
     ] {
         command.args(["--set", setting]);
     }

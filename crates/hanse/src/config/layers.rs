@@ -74,6 +74,7 @@ impl Config {
         self.api.token_file.iter_mut().for_each(from_here);
         self.keys.seed_file.iter_mut().for_each(from_here);
         self.keys.passphrase_file.iter_mut().for_each(from_here);
+        self.swarm.key_file.iter_mut().for_each(from_here);
         self.ledger
             .embedded
             .iter_mut()
@@ -96,7 +97,7 @@ impl Config {
         if self.ledger.embedded.is_some() && !self.ledger.urls.is_empty() {
             bail!("ledger: `embedded` and `urls` exclude each other; remove one");
         }
-        Ok(())
+        self.swarm.check()
     }
 }
 
@@ -197,6 +198,24 @@ mod tests {
         assert_eq!(layers.sources["dataDir"].1, "environment HANSE__DATA_DIR");
         assert!(layers.sources["domain"].1.ends_with("hanse.yaml"));
         assert_eq!(layers.sources["deployTimeoutSeconds"].1, "default");
+    }
+
+    #[test]
+    fn an_address_of_the_swarm_that_its_key_does_not_protect_is_refused_and_so_is_a_bootstrap_without_a_name() {
+        for (flag, says) in [
+            ("swarm.external=['/ip4/192.0.2.1/udp/4001/quic-v1']", "QUIC"),
+            ("swarm.bootstrap=['/ip4/192.0.2.1/udp/4001/quic-v1']", "use /tcp"),
+            ("swarm.bootstrap=['/ip4/192.0.2.1/tcp/4001']", "/p2p/"),
+            ("swarm.identity={ categories: [camera, camera] }", "given twice"),
+        ] {
+            let error = format!("{:#}", load(&[], &[flag]).err().expect(flag));
+            assert!(error.contains(says), "{flag}: {error}");
+        }
+        let peer = "12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7";
+        let flag = format!("swarm.bootstrap=['/dns4/north.example/tcp/4001/p2p/{peer}']");
+        let config = load(&[], &[&flag]).expect("valid").config;
+        assert_eq!(config.swarm.listen.port(), 4001);
+        assert_eq!(config.swarm.bootstrap.len(), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The configuration of an agent: one file, changed by environment variables, changed by flags.
 
 mod layers;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use url::Url;
 use crate::consortium::Invite;
 
 pub use layers::Layers;
+pub use swarm::{IdentityConfig, SwarmConfig};
 
 /// Everything that an agent can be told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +28,7 @@ pub struct Config {
     pub keys: KeysConfig,
     pub ledger: LedgerConfig,
     pub consortium: ConsortiumConfig,
+    pub swarm: SwarmConfig,
     pub cluster: ClusterConfig,
     pub api: ApiConfig,
     /// Folder of services that can be deployed by name.
@@ -46,6 +49,7 @@ impl Default for Config {
             keys: KeysConfig::default(),
             ledger: LedgerConfig::default(),
             consortium: ConsortiumConfig::default(),
+            swarm: SwarmConfig::default(),
             cluster: ClusterConfig::default(),
             api: ApiConfig::default(),
             catalogue: None,

@@ -153,7 +153,7 @@ mod tests {
             sealing_key: keys.sealing.public().into(),
             name: "fifth".into(),
             consensus_address: "/ip4/127.0.0.1/tcp/1".into(),
-            peer_id: keys.swarm.to_string(),
+            peer_id: keys.swarm.peer_id().to_string(),
             url: "http://127.0.0.1:1".into(),
         };
         let signed = AdmissionRequest::sign(member, LEDGER, NOW, Some("00".into()), &keys, &validator).unwrap();

@@ -68,7 +68,7 @@ fn show(arguments: &ConfigArguments, output: Format) -> anyhow::Result<()> {
         "account": keys.ledger.address(),
         "validatorKeys": (0..2).map(|n| hex::encode(keys.validator.generation(n).public_key())).collect::<Vec<_>>(),
         "sealingKey": hex::encode(keys.sealing.public()),
-        "peerId": keys.swarm.to_string(),
+        "peerId": keys.swarm.peer_id().to_string(),
     });
     output::print(output, &document, |_| {
         let key = |n| hex::encode(keys.validator.generation(n).public_key());
@@ -77,7 +77,7 @@ fn show(arguments: &ConfigArguments, output: Format) -> anyhow::Result<()> {
             vec!["validator key".into(), key(0)],
             vec!["after a rotation".into(), key(1)],
             vec!["sealing key".into(), hex::encode(keys.sealing.public())],
-            vec!["swarm peer id".into(), keys.swarm.to_string()],
+            vec!["swarm peer id".into(), keys.swarm.peer_id().to_string()],
         ])
     })
 }

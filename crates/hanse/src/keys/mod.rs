@@ -14,8 +14,7 @@ use anyhow::{Context, bail};
 use hanse_chain::key::ValidatorKey;
 use hanse_chain::keyring::KeyRing;
 use hanse_orchestrator::sealing::SealingKey;
-use libp2p::PeerId;
-use libp2p::identity::Keypair;
+use hanse_swarm::DomainKey;
 
 use crate::config::{Config, KeysConfig};
 use file::Place;
@@ -36,7 +35,7 @@ pub struct DomainKeys {
     /// Opens what is sealed to the domain.
     pub sealing: SealingKey,
     /// Who the domain is in the swarm.
-    pub swarm: PeerId,
+    pub swarm: DomainKey,
 }
 
 impl DomainKeys {
@@ -59,7 +58,7 @@ impl DomainKeys {
 
     fn of(seed: &Seed) -> anyhow::Result<Self> {
         let ledger = seed.derive(Purpose::Ledger);
-        let (mut swarm, for_validators) = (seed.derive(Purpose::Swarm), seed.clone());
+        let for_validators = seed.clone();
         Ok(Self {
             // One seed in 2^128 gives no valid key.
             ledger: PrivateKeySigner::from_bytes(&B256::new(*ledger))
@@ -68,10 +67,7 @@ impl DomainKeys {
                 ValidatorKey::from_seed(*for_validators.derive(Purpose::Validator { generation }))
             }),
             sealing: SealingKey::from_bytes(*seed.derive(Purpose::Sealing)),
-            swarm: Keypair::ed25519_from_bytes(swarm.as_mut_slice())
-                .context("any 32 bytes are an Ed25519 key")?
-                .public()
-                .to_peer_id(),
+            swarm: DomainKey::from_secret(seed.derive(Purpose::Swarm)),
         })
     }
 }
@@ -147,7 +143,7 @@ mod tests {
                 keys.validator.generation(3).public_key()
             );
             assert_eq!(same.sealing.public(), keys.sealing.public());
-            assert_eq!(same.swarm, keys.swarm);
+            assert_eq!(same.swarm.peer_id(), keys.swarm.peer_id());
         }
         assert_eq!(format!("{keys:?}"), format!("DomainKeys({})", keys.ledger.address()));
         assert!(!second.path().join("keys").exists(), "a configured seed is only read");

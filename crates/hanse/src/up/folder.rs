@@ -12,11 +12,15 @@ use hanse_agreement::policy::PriceList;
 use hanse_chain::genesis::{ConsensusParameters, Genesis, MemberInfo};
 use hanse_orchestrator::Bidding;
 use hanse_ports::free_address;
+use hanse_swarm::SwarmKey;
+use hanse_swarm::model::SwarmAddress;
 use url::Url;
 
 use crate::config::{
-    Admission, ApiConfig, ClusterConfig, Config, ConsortiumConfig, DevelopmentCluster, EmbeddedLedger, LedgerConfig,
+    Admission, ApiConfig, ClusterConfig, Config, ConsortiumConfig, DevelopmentCluster, EmbeddedLedger, IdentityConfig,
+    LedgerConfig, SwarmConfig,
 };
+use crate::consortium::{consensus_address, kept};
 use crate::keys::DomainKeys;
 use crate::ledger::deploy;
 
@@ -91,6 +95,8 @@ impl Folder {
         let mut balances = BTreeMap::new();
         let mut configs: Vec<(PathBuf, Config)> = Vec::new();
         let mut signers = Vec::new();
+        let mut bootstrap: Vec<SwarmAddress> = Vec::new();
+        kept::write_bytes(&path.join("swarm.key"), SwarmKey::generate().to_file().as_bytes())?;
         for index in 0..plan.domains {
             let name = NAMES
                 .get(index)
@@ -98,7 +104,7 @@ impl Folder {
             let folder = path.join(&name);
             let keys = DomainKeys::load_or_generate(&folder)?;
             let api = api_address(plan.first_api_port, index)?;
-            let consensus = free_address()?;
+            let (consensus, in_swarm) = (free_address()?, free_address()?);
             let account = keys.ledger.address();
             members.push(MemberInfo {
                 account,
@@ -106,7 +112,7 @@ impl Folder {
                 sealing_key: keys.sealing.public().into(),
                 name: name.clone(),
                 consensus_address: format!("/ip4/127.0.0.1/tcp/{}", consensus.port()),
-                peer_id: keys.swarm.to_string(),
+                peer_id: keys.swarm.peer_id().to_string(),
                 url: format!("http://{api}"),
             });
             balances.insert(
@@ -142,13 +148,24 @@ impl Folder {
                     ..ApiConfig::default()
                 },
                 catalogue: Some(std::path::absolute(plan.catalogue)?),
-                bidding: bidding(name, index),
+                bidding: bidding(name.clone(), index),
                 consortium: ConsortiumConfig {
                     admission: plan.admission,
                     ..ConsortiumConfig::default()
                 },
+                swarm: SwarmConfig {
+                    key_file: Some("../swarm.key".into()),
+                    listen: in_swarm,
+                    bootstrap: bootstrap.clone(),
+                    identity: Some(identity(&name)?),
+                    ..SwarmConfig::default()
+                },
                 ..Config::default()
             };
+            if bootstrap.is_empty() {
+                let address = format!("{}/p2p/{}", consensus_address(in_swarm), keys.swarm.peer_id());
+                bootstrap.push(SwarmAddress::parse(&address)?);
+            }
             configs.push((folder.join("hanse.yaml"), config));
             signers.push(keys.ledger);
         }
@@ -220,6 +237,15 @@ fn api_address(first: Option<u16>, index: usize) -> anyhow::Result<SocketAddr> {
         );
     }
     Ok(address)
+}
+
+/// What a domain of a league on one machine says of itself.
+fn identity(name: &str) -> anyhow::Result<IdentityConfig> {
+    Ok(IdentityConfig {
+        description: Some(format!("{name}, a domain of `hanse up`").try_into()?),
+        categories: vec!["edge".to_owned().try_into()?],
+        ..IdentityConfig::default()
+    })
 }
 
 /// Domains further down the list are dearer, so that a choice has something to choose.

@@ -5,10 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
+use serde::{Deserialize, Serialize};
 
 /// An address of a private swarm: a host, a TCP port, and perhaps the peer that must answer there. Nothing else is covered by
 /// the swarm's key.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SwarmAddress {
     address: Multiaddr,
     peer: Option<PeerId>,
@@ -104,6 +106,20 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let local = ip.is_unique_local() || ip.is_unicast_link_local();
     !(ip.is_loopback() || ip.is_unspecified() || local || ip.to_ipv4_mapped().is_some_and(|ip| !is_public_v4(ip)))
+}
+
+impl TryFrom<String> for SwarmAddress {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<SwarmAddress> for String {
+    fn from(address: SwarmAddress) -> Self {
+        address.to_string()
+    }
 }
 
 impl fmt::Display for SwarmAddress {

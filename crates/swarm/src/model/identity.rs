@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::membership::Membership;
+
 /// Characters that would let one peer's words look like another line of a table, or like something else than they are.
 fn is_control(character: char) -> bool {
     character.is_control()
@@ -192,6 +194,8 @@ pub struct Identity {
     url: ServiceUrl,
     categories: Vec<Category>,
     sealing_key: SealingKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership: Option<Membership>,
 }
 
 /// Fields that later versions add are passed over.
@@ -202,13 +206,16 @@ struct Unchecked {
     url: ServiceUrl,
     categories: Vec<Category>,
     sealing_key: SealingKey,
+    #[serde(default)]
+    membership: Option<Membership>,
 }
 
 impl TryFrom<Unchecked> for Identity {
     type Error = TextError;
 
     fn try_from(raw: Unchecked) -> Result<Self, TextError> {
-        Self::new(raw.name, raw.description, raw.url, raw.categories, raw.sealing_key)
+        let identity = Self::new(raw.name, raw.description, raw.url, raw.categories, raw.sealing_key)?;
+        Ok(identity.with_membership(raw.membership))
     }
 }
 
@@ -224,6 +231,22 @@ impl Identity {
         categories: Vec<Category>,
         sealing_key: SealingKey,
     ) -> Result<Self, TextError> {
+        Self::check_categories(&categories)?;
+        Ok(Self {
+            name,
+            description,
+            url,
+            categories,
+            sealing_key,
+            membership: None,
+        })
+    }
+
+    /// Whether an identity may have these categories.
+    ///
+    /// # Errors
+    /// [`TextError::Categories`] and [`TextError::CategoryTwice`].
+    pub fn check_categories(categories: &[Category]) -> Result<(), TextError> {
         if categories.len() > MOST_CATEGORIES {
             return Err(TextError::Categories(categories.len()));
         }
@@ -232,13 +255,13 @@ impl Identity {
                 return Err(TextError::CategoryTwice(category.to_string()));
             }
         }
-        Ok(Self {
-            name,
-            description,
-            url,
-            categories,
-            sealing_key,
-        })
+        Ok(())
+    }
+
+    /// The same with another membership.
+    #[must_use]
+    pub fn with_membership(self, membership: Option<Membership>) -> Self {
+        Self { membership, ..self }
     }
 
     /// What the domain calls itself.
@@ -264,5 +287,10 @@ impl Identity {
     /// What messages for it are sealed to.
     pub fn sealing_key(&self) -> SealingKey {
         self.sealing_key
+    }
+
+    /// The consortium that it says it is a member of.
+    pub fn membership(&self) -> Option<&Membership> {
+        self.membership.as_ref()
     }
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod identity;
+mod membership;
 mod statement;
 mod time;
 
@@ -10,5 +11,6 @@ pub(crate) mod tests;
 
 pub use address::{AddressError, SwarmAddress};
 pub use identity::{Category, Description, DomainName, Identity, SealingKey, ServiceUrl, TextError};
+pub use membership::{GenesisDigest, Membership};
 pub use statement::{Statement, StatementError};
 pub use time::UnixMillis;

@@ -15,6 +15,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -50,7 +51,7 @@ pub struct Swarm {
     changes: broadcast::Sender<Change>,
     store: Store,
     stop: CancellationToken,
-    task: Option<JoinHandle<()>>,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The wall clock, read here only. 0 for a clock before 1970.
@@ -94,7 +95,7 @@ impl Swarm {
             changes,
             store,
             stop,
-            task: Some(task),
+            task: Mutex::new(Some(task)),
         })
     }
 
@@ -187,9 +188,10 @@ impl Swarm {
 
     /// Leaves the swarm and waits until the network is closed. A domain that goes for good publishes
     /// [`Statement::Withdrawn`] before.
-    pub async fn stop(mut self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
-        if let Some(task) = self.task.take() {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
             // A panic there was reported by the runtime already.
             let _ = task.await;
         }

@@ -1,0 +1,5 @@
+//! The default swarm of this domain's agent.
+
+mod start;
+
+pub use start::{key, start};
