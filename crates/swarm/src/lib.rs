@@ -12,6 +12,8 @@
 //!   that goes for good says so with a record of the same kind ([`model::Statement::Withdrawn`]).
 //! * **Who is there** is the [`peers`] table: a domain appears with its first valid record, changes with a newer one, is
 //!   offline when it can't be reached, and is removed after a number of missed looks, or at once when it withdraws.
+//! * **What is new is told** ([`neighbours`]) to a few, who tell it on; what is missed is found by comparing digests. A record costs
+//!   each member a fixed number of messages, however large the swarm is.
 //! * **Blobs** ([`blob`]) have a CID of version 1. They travel in blocks of at most a mebibyte, from any number of holders; each
 //!   block is checked against its hash before it is kept, a fetch goes on where it stopped, and who sent a wrong block is
 //!   asked for nothing more.
@@ -24,7 +26,8 @@
 //!
 //! # Rooms
 //! [`model`]: types that can't be wrong. [`record`], [`peers`], [`blob`], [`message`]: pure decisions; time is an argument. `store`: what
-//! survives. `network`: what runs on a connection. [`service`]: the task that owns the network, the only room that knows
+//! survives. `gossip`: what a member says to its neighbours and makes of what they say. [`simulation`]: thousands of members in
+//! simulated time, for measurements and tests. `network`: what runs on a connection. [`service`]: the task that owns the network, the only room that knows
 //! all others and the clock.
 
 pub mod blob;
@@ -34,10 +37,12 @@ mod gossip;
 mod key;
 pub mod message;
 pub mod model;
+pub mod neighbours;
 mod network;
 pub mod peers;
 pub mod record;
 pub mod service;
+pub mod simulation;
 mod store;
 
 pub use config::SwarmConfig;

@@ -88,6 +88,15 @@ impl SwarmAddress {
         self.peer.ok_or_else(|| AddressError::NoPeer(self.address.clone()))
     }
 
+    /// Whether only its own machine can call it.
+    pub fn is_loopback(&self) -> bool {
+        match self.address.iter().next() {
+            Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+            Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+            _ => false,
+        }
+    }
+
     /// Whether the whole Internet may reach it: a name, or an IP address of no private or local range.
     pub fn is_public(&self) -> bool {
         match self.address.iter().next() {

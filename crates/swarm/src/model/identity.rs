@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::address::SwarmAddress;
 use super::membership::Membership;
 
 /// Characters that would let one peer's words look like another line of a table, or like something else than they are.
@@ -52,6 +53,9 @@ pub enum TextError {
 
 /// How many categories an identity may have.
 pub const MOST_CATEGORIES: usize = 32;
+
+/// How many addresses in the swarm an identity may have.
+pub const MOST_ADDRESSES: usize = 8;
 
 /// Checks a text of `least` to `most` bytes of UTF-8 on one line.
 fn checked(what: &'static str, text: String, least: usize, most: usize) -> Result<String, TextError> {
@@ -196,6 +200,8 @@ pub struct Identity {
     sealing_key: SealingKey,
     #[serde(skip_serializing_if = "Option::is_none")]
     membership: Option<Membership>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    addresses: Vec<SwarmAddress>,
 }
 
 /// Fields that later versions add are passed over.
@@ -208,6 +214,8 @@ struct Unchecked {
     sealing_key: SealingKey,
     #[serde(default)]
     membership: Option<Membership>,
+    #[serde(default)]
+    addresses: Vec<String>,
 }
 
 impl TryFrom<Unchecked> for Identity {
@@ -215,7 +223,11 @@ impl TryFrom<Unchecked> for Identity {
 
     fn try_from(raw: Unchecked) -> Result<Self, TextError> {
         let identity = Self::new(raw.name, raw.description, raw.url, raw.categories, raw.sealing_key)?;
-        Ok(identity.with_membership(raw.membership))
+        // Later versions may have addresses that this one can't call.
+        let addresses = raw.addresses.iter().filter_map(|text| SwarmAddress::parse(text).ok());
+        Ok(identity
+            .with_membership(raw.membership)
+            .with_addresses(addresses.collect()))
     }
 }
 
@@ -239,6 +251,7 @@ impl Identity {
             categories,
             sealing_key,
             membership: None,
+            addresses: Vec::new(),
         })
     }
 
@@ -282,6 +295,20 @@ impl Identity {
     /// What it offers.
     pub fn categories(&self) -> &[Category] {
         &self.categories
+    }
+
+    /// The same, with where it can be called in the swarm; the first [`MOST_ADDRESSES`] count. Whoever publishes need not give them:
+    /// the swarm puts in where it listens when it signs.
+    #[must_use]
+    pub fn with_addresses(mut self, mut addresses: Vec<SwarmAddress>) -> Self {
+        addresses.truncate(MOST_ADDRESSES);
+        self.addresses = addresses;
+        self
+    }
+
+    /// Where it can be called in the swarm, without the peer id.
+    pub fn addresses(&self) -> &[SwarmAddress] {
+        &self.addresses
     }
 
     /// What messages for it are sealed to.

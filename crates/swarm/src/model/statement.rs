@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use super::address::SwarmAddress;
 use super::identity::Identity;
 
 const PREFIX: &str = "/hanse/1/";
@@ -65,6 +66,15 @@ impl Statement {
         }
         let encoded = path.strip_prefix(PREFIX.as_bytes()).ok_or(StatementError::Namespace)?;
         Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded)?)?)
+    }
+
+    /// The same, with where the domain can be called in the swarm.
+    #[must_use]
+    pub fn with_addresses(self, addresses: Vec<SwarmAddress>) -> Self {
+        match self {
+            Self::Present(identity) => Self::Present(Box::new(identity.with_addresses(addresses))),
+            Self::Withdrawn => Self::Withdrawn,
+        }
     }
 
     /// The identity, unless the domain has withdrawn.

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 
-use super::identity::MOST_CATEGORIES;
+use super::identity::{MOST_ADDRESSES, MOST_CATEGORIES};
 use super::*;
 
 /// Any identity that can be made.
@@ -46,6 +46,29 @@ fn json(name: &str, url: &str, categories: &[&str]) -> String {
         "name": name, "description": "", "url": url, "categories": categories, "sealing_key": "00".repeat(32), "later": 1,
     }})
     .to_string()
+}
+
+#[test]
+fn where_a_domain_can_be_called_travels_and_what_this_version_can_not_call_is_passed_over() {
+    let call = |text: &str| SwarmAddress::parse(text).unwrap();
+    let here = vec![call("/ip4/10.0.0.7/tcp/4001"), call("/dns4/agent.example/tcp/4001")];
+    let Statement::Present(identity) = Statement::from_path(&path(&json("a", "https://b", &[]))).unwrap() else {
+        panic!("it is present");
+    };
+    let said = Statement::Present(Box::new(identity.with_addresses(here.clone())));
+    let read = Statement::from_path(said.to_path().unwrap().as_bytes()).unwrap();
+    assert_eq!(read.identity().unwrap().addresses(), here);
+    let later = serde_json::json!({"present": {
+        "name": "a", "description": "", "url": "https://b", "categories": [], "sealing_key": "00".repeat(32),
+        "addresses": ["/ip9/x/quantum", "/ip4/10.0.0.7/udp/4001/quic-v1", "/ip4/10.0.0.7/tcp/4001"],
+    }});
+    let read = Statement::from_path(&path(&later.to_string())).unwrap();
+    assert_eq!(read.identity().unwrap().addresses(), &here[..1]);
+    let many = vec![here[0].clone(); 100];
+    assert_eq!(
+        said.with_addresses(many).identity().unwrap().addresses().len(),
+        MOST_ADDRESSES
+    );
 }
 
 #[test]

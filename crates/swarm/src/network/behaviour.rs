@@ -80,7 +80,7 @@ pub(crate) fn behaviour(domain: &Keypair, public: bool) -> Behaviour {
         .with_agent_version(concat!("hanse/", env!("CARGO_PKG_VERSION")).into())
         .with_cache_size(CACHED_ADDRESSES);
     let ping = ping::Config::new()
-        .with_interval(Duration::from_secs(5))
+        .with_interval(Duration::from_secs(4))
         .with_timeout(Duration::from_secs(5));
     let questions = request_response::Config::default()
         .with_request_timeout(QUESTION)

@@ -9,6 +9,7 @@ use libp2p::PeerId;
 use prost::Message;
 
 use super::wire::{Wire, invalid};
+use crate::gossip::MOST_DIGEST_BYTES;
 use crate::record::LARGEST;
 
 pub(super) const PROTOCOL: &str = "/hanse/records/1";
@@ -16,7 +17,10 @@ pub(super) const PROTOCOL: &str = "/hanse/records/1";
 /// How many records one message holds.
 pub(crate) const MOST_ENTRIES: usize = 32;
 
-const MOST_BYTES: usize = MOST_ENTRIES * (LARGEST + 64) + 256;
+/// How many names one message holds that are to be looked at.
+const MOST_LOOKS: usize = 32;
+
+const MOST_BYTES: usize = MOST_ENTRIES * (LARGEST + 64) + MOST_DIGEST_BYTES + MOST_LOOKS * 64 + 256;
 
 /// A record and whose it is said to be. Nothing was checked yet.
 #[derive(Clone, PartialEq, Message)]
@@ -49,9 +53,15 @@ pub(crate) struct RecordsQuestion {
     /// Asks for the records of the names after this one; empty for all; absent if nothing is asked.
     #[prost(bytes = "vec", optional, tag = "2")]
     pub after: Option<Vec<u8>>,
-    /// Digest of all that the asker has. Who has the same need not answer with records.
+    /// Digests of all that the asker has, in parts by name. Of parts in which one has the same one need not answer with records.
     #[prost(bytes = "vec", tag = "3")]
     pub digest: Vec<u8>,
+    /// Names of domains that the asker saw go or come back: perhaps others want to look.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub look: Vec<Vec<u8>>,
+    /// Because the other asked: it need not ask back.
+    #[prost(bool, tag = "5")]
+    pub back: bool,
 }
 
 /// The answer.
@@ -80,7 +90,11 @@ impl Wire for RecordsQuestion {
     }
 
     fn from_bytes(bytes: Vec<u8>) -> io::Result<Self> {
-        decode(&bytes, |message: &Self| message.told.len())
+        let message = decode(&bytes, |message: &Self| message.told.len())?;
+        if message.look.len() > MOST_LOOKS || message.digest.len() > MOST_DIGEST_BYTES {
+            return Err(invalid("the message has too many names or digests"));
+        }
+        Ok(message)
     }
 }
 

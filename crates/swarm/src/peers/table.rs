@@ -61,6 +61,7 @@ struct Gone {
     announcement: Announcement,
     /// The domain can come back without signing anything.
     reachable_again: bool,
+    looked_at: UnixMillis,
 }
 
 /// Every other domain that is known.
@@ -88,6 +89,11 @@ impl Peer {
         self.presence
     }
 
+    /// When it was looked at last.
+    pub fn looked_at(&self) -> Option<UnixMillis> {
+        self.looked_at
+    }
+
     /// Since when it is in the table.
     pub fn since(&self) -> UnixMillis {
         self.since
@@ -110,6 +116,25 @@ impl PeerTable {
         self.peers.get(name)
     }
 
+    /// The domain whose table it is.
+    pub fn own(&self) -> &PeerId {
+        &self.own
+    }
+
+    /// The domains that are not known to be offline, by name.
+    pub fn there(&self) -> impl Iterator<Item = &PeerId> {
+        let there = |peer: &Peer| !matches!(peer.presence, Presence::Offline { .. });
+        self.peers
+            .iter()
+            .filter(move |(_, peer)| there(peer))
+            .map(|(name, _)| name)
+    }
+
+    /// Whether the domain was removed because it could not be reached, and may come back.
+    pub fn is_missing(&self, name: &PeerId) -> bool {
+        self.gone.get(name).is_some_and(|gone| gone.reachable_again)
+    }
+
     /// All domains, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
         self.peers.iter()
@@ -120,6 +145,11 @@ impl PeerTable {
         let withdrawn = self.gone.values().filter(|gone| !gone.reachable_again);
         let there = self.peers.values().map(|peer| &peer.announcement);
         there.chain(withdrawn.map(|gone| &gone.announcement))
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// How many domains there are.
@@ -155,7 +185,7 @@ impl PeerTable {
         }
         let Statement::Present(identity) = announcement.statement() else {
             let was_there = self.peers.remove(&name).is_some();
-            self.remember(announcement, false);
+            self.remember(announcement, false, now);
             return Ok(was_there
                 .then_some(Change::Removed(name, Removal::Withdrawn))
                 .into_iter()
@@ -196,6 +226,9 @@ impl PeerTable {
 
     /// The domain did not answer.
     pub fn missed(&mut self, name: &PeerId, now: UnixMillis) -> Option<Change> {
+        if let Some(gone) = self.gone.get_mut(name) {
+            gone.looked_at = now;
+        }
         let peer = self.peers.get_mut(name)?;
         peer.looked_at = Some(now);
         let missed = match peer.presence {
@@ -207,7 +240,7 @@ impl PeerTable {
             return Some(Change::Missed(*name, missed));
         }
         let announcement = self.peers.remove(name)?.announcement;
-        self.remember(announcement, true);
+        self.remember(announcement, true, now);
         Some(Change::Removed(*name, Removal::Missing))
     }
 
@@ -230,6 +263,21 @@ impl PeerTable {
         };
         let due = self.peers.iter().filter(|(_, peer)| due(peer));
         due.map(|(name, _)| *name).collect()
+    }
+
+    /// Who was removed because it could not be reached, and was not looked at for `every` or longer.
+    pub fn missing_due(&self, now: UnixMillis, every: Duration) -> impl Iterator<Item = &PeerId> {
+        let due =
+            move |gone: &Gone| gone.reachable_again && (gone.looked_at > now || now.since(gone.looked_at) >= every);
+        self.gone
+            .iter()
+            .filter(move |(_, gone)| due(gone))
+            .map(|(name, _)| name)
+    }
+
+    /// How many domains are remembered that have gone.
+    pub fn gone(&self) -> usize {
+        self.gone.len()
     }
 
     #[cfg(test)]
@@ -263,13 +311,14 @@ impl PeerTable {
         Ok(vec![Change::Removed(name, Removal::Room)])
     }
 
-    fn remember(&mut self, announcement: Announcement, reachable_again: bool) {
+    fn remember(&mut self, announcement: Announcement, reachable_again: bool, now: UnixMillis) {
         let name = announcement.record().name();
         self.gone.insert(
             name,
             Gone {
                 announcement,
                 reachable_again,
+                looked_at: now,
             },
         );
         if self.gone.len() > self.limits.most {

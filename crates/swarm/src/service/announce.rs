@@ -7,15 +7,14 @@ use super::command::PublishError;
 use super::run::Run;
 use super::{now, off_thread};
 use crate::model::{Statement, UnixMillis};
-use crate::network::Entry;
 use crate::record::{IpnsRecord, Own, Step, routing_key};
 use crate::store::{Store, StoreError};
 
 /// What is said, and how far that got.
 #[derive(Debug, Default)]
 pub(super) struct Publishing {
-    /// The value of the record that is wanted.
-    value: Option<String>,
+    /// What is to be published.
+    said: Option<Statement>,
     own: Option<Own>,
     /// The highest number that was seen under the own name.
     seen: u64,
@@ -34,11 +33,11 @@ impl Publishing {
             put_at: None,
             failed_at: None,
         });
-        let value = own
+        let said = own
             .as_ref()
-            .map(|own| String::from_utf8_lossy(own.record.value()).into_owned());
+            .and_then(|own| Statement::from_path(own.record.value()).ok());
         Ok(Self {
-            value,
+            said,
             own,
             ..Self::default()
         })
@@ -50,15 +49,9 @@ impl Publishing {
         own.map(|own| &own.record)
     }
 
-    /// The own record as it is told to others.
-    pub fn entry(&self, now: UnixMillis) -> Option<Entry> {
-        let record = self.record(now)?;
-        Some(Entry::new(&record.name(), record.bytes()))
-    }
-
     /// A valid record of the own name that somebody else had.
-    pub fn saw_own(&mut self, record: &IpnsRecord) {
-        self.seen = self.seen.max(record.sequence());
+    pub fn saw_own(&mut self, sequence: u64) {
+        self.seen = self.seen.max(sequence);
     }
 
     /// A new peer may be a holder: what nobody took can be given to it.
@@ -95,7 +88,10 @@ impl Run {
         {
             return Err(PublishError::SealingKey);
         }
-        self.publishing.value = Some(statement.to_path()?);
+        // Whoever can't be published must not take the place of what is.
+        let addresses = self.own_addresses();
+        statement.clone().with_addresses(addresses).to_path()?;
+        self.publishing.said = Some(statement.clone());
         self.go_on_publishing(now()).await
     }
 
@@ -107,9 +103,10 @@ impl Run {
     }
 
     async fn go_on_publishing(&mut self, now: UnixMillis) -> Result<(), PublishError> {
-        let Some(value) = self.publishing.value.clone() else {
+        let Some(said) = self.publishing.said.clone() else {
             return Ok(());
         };
+        let value = said.with_addresses(self.own_addresses()).to_path()?;
         let schedule = self.config.schedule;
         let mut step = schedule.next(&value, self.publishing.own.as_ref(), self.publishing.seen, now);
         if let Step::Sign { sequence, valid_until } = step {
@@ -122,7 +119,8 @@ impl Run {
                 put_at: None,
                 failed_at: None,
             });
-            self.tell_own_record(now);
+            self.choose_neighbours();
+            self.talk(|member, own| own.map_or(Vec::new(), |own| member.publish(own)));
             step = schedule.next(&value, self.publishing.own.as_ref(), self.publishing.seen, now);
         }
         if step == Step::Put && self.publishing.putting.is_none() {
@@ -146,13 +144,6 @@ impl Run {
                 tracing::warn!(%error, "this domain's record could not be given to holders");
                 own.failed_at = Some(now);
             }
-        }
-    }
-
-    /// Tells everybody who is connected.
-    fn tell_own_record(&mut self, now: UnixMillis) {
-        if let Some(entry) = self.publishing.entry(now) {
-            self.tell_all(&[entry], None);
         }
     }
 }

@@ -129,7 +129,7 @@ impl Run {
         let domains = self
             .swarm
             .connected_peers()
-            .filter(|peer| self.table.get(peer).is_some());
+            .filter(|peer| self.member.table.get(peer).is_some());
         let found = domains.take(MOST_HOLDERS).copied().collect();
         let query = self.swarm.behaviour_mut().kad.get_providers(provider_key(&root));
         self.blobs.searches.insert(query, Search { found, asked_by });

@@ -8,41 +8,9 @@ use tokio::sync::oneshot;
 use super::command::LookUpError;
 use super::now;
 use super::run::{LookUp, Run};
-use crate::model::UnixMillis;
-use crate::network::Entry;
 use crate::record::{Announcement, IpnsRecord, name_of_routing_key, routing_key};
 
 impl Run {
-    /// Takes up a valid announcement. `from`: who brought it.
-    pub(super) fn take_up(&mut self, announcement: Announcement, from: Option<PeerId>, now: UnixMillis) {
-        let name = announcement.record().name();
-        if name == self.name {
-            self.publishing.saw_own(announcement.record());
-            return;
-        }
-        let entry = Entry::new(&name, announcement.record().bytes());
-        if let Ok(changes) = self.table.announced(announcement, now) {
-            self.tell_changes(changes);
-            if self.swarm.is_connected(&name) {
-                self.reached(name);
-            }
-            // It was new here, so it may be new to others. It is not told twice: the second time it is not newer.
-            self.tell_all(&[entry], from);
-        }
-    }
-
-    /// Entries that a peer told.
-    pub(super) fn told(&mut self, entries: Vec<Entry>, from: PeerId) {
-        let now = now();
-        for entry in entries {
-            let Some(name) = entry.name() else { continue };
-            match Announcement::check(&name, &entry.record, now) {
-                Ok(announcement) => self.take_up(announcement, Some(from), now),
-                Err(error) => tracing::debug!(%from, %name, %error, "told a record that is not taken up"),
-            }
-        }
-    }
-
     /// A peer asks to hold a record. Any valid IPNS record is held, of Hanse domains and of others.
     pub(super) fn hold(&mut self, from: PeerId, mut record: kad::Record) {
         let now = now();
@@ -68,7 +36,7 @@ impl Run {
             }
         }
         if let Ok(announcement) = Announcement::of(checked, now) {
-            self.take_up(announcement, Some(from), now);
+            self.talk(|member, _| member.found(announcement, Some(from), now));
         }
     }
 
@@ -106,7 +74,7 @@ impl Run {
         };
         let announcement = look_up.best.and_then(|record| Announcement::of(record, now).ok());
         if let Some(announcement) = announcement.clone() {
-            self.take_up(announcement, None, now);
+            self.talk(|member, _| member.found(announcement, None, now));
         }
         if let Some(asked_by) = look_up.asked_by {
             // Who asked may have given up.

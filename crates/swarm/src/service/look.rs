@@ -76,30 +76,36 @@ impl Run {
         for (name, record) in off_thread(move || store.peers()).await? {
             if let Ok(announcement) = Announcement::check(&name, &record, now) {
                 // Only what is expired or no longer fits is refused.
-                let _ = self.table.announced(announcement, now);
+                let _ = self.member.table.announced(announcement, now);
             }
         }
         Ok(())
     }
 
-    /// Looks after those whose last look is long enough ago.
+    /// Calls those who are to be looked at.
     pub(super) fn look(&mut self, now: UnixMillis) {
-        for name in self.table.due(now).into_iter().take(LOOKS) {
-            // A connection is looked after by ping, which closes it when nothing comes back.
-            if self.swarm.is_connected(&name) {
-                self.reached(name);
-                continue;
-            }
+        self.choose_neighbours();
+        let (looks, effects) = self.member.looks(now, LOOKS);
+        self.carry_out(effects);
+        for name in looks {
             if self.swarm.behaviour().blocked.blocked_peers().contains(&name) {
                 self.call_failed(Some(name), "it is banned");
                 continue;
             }
+            let said = self.member.table.get(&name).map(|peer| peer.identity().addresses());
+            let addresses = said.unwrap_or_default().iter().map(|it| it.multiaddr().clone());
             let call = DialOpts::peer_id(name)
                 .condition(PeerCondition::DisconnectedAndNotDialing)
+                .addresses(addresses.collect())
+                .extend_addresses_through_behaviour()
                 .build();
+            let connection = call.connection_id();
             match self.swarm.dial(call) {
+                Ok(()) => {
+                    self.looking.insert(connection);
+                }
                 // Called already, or too much is going on here: that says nothing about the peer.
-                Ok(()) | Err(DialError::DialPeerConditionFalse(_) | DialError::Denied { .. }) => {}
+                Err(DialError::DialPeerConditionFalse(_) | DialError::Denied { .. }) => {}
                 Err(DialError::NoAddresses) => self.ask_for_address(name),
                 Err(error) => self.call_failed(Some(name), &error.to_string()),
             }
@@ -144,12 +150,12 @@ impl Run {
         }
     }
 
-    pub(super) fn reached(&mut self, name: PeerId) {
+    /// A peer answers, by whichever way.
+    pub(super) fn answers(&mut self, name: PeerId) {
         for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.peer == name) {
             bootstrap.answers();
         }
-        let change = self.table.reached(&name, now());
-        self.tell_changes(change);
+        self.talk(|member, _| member.reached(name, now()));
     }
 
     pub(super) fn call_failed(&mut self, name: Option<PeerId>, reason: &str) {
@@ -162,9 +168,8 @@ impl Run {
         if self.swarm.is_connected(&name) {
             return;
         }
-        let change = self.table.missed(&name, now());
-        self.tell_changes(change);
-        if self.table.get(&name).is_none() {
+        self.talk(|member, _| member.missed(name, now()));
+        if self.member.table.get(&name).is_none() {
             // The routing table never forgets by itself.
             self.swarm.behaviour_mut().kad.remove_peer(&name);
         }

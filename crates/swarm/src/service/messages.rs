@@ -99,7 +99,7 @@ impl Run {
         if self.messages.asked.len() >= MOST_ASKED {
             return Err(AskError::Busy);
         }
-        let known = self.table.get(&peer).ok_or(AskError::Unknown(peer))?;
+        let known = self.member.table.get(&peer).ok_or(AskError::Unknown(peer))?;
         let now = now();
         let own = self.publishing.record(now).cloned();
         let own = own.and_then(|record| Announcement::of(record, now).ok());
@@ -204,7 +204,7 @@ impl Run {
             .open(&question.sealed, Direction::Question, &peer, &self.name);
         let mut envelope = opened.map_err(|_| Refusal::NotForUs)?;
         // It is the newest of a peer that is there: others may not have told it yet.
-        self.take_up(announcement, Some(peer), now);
+        self.talk(|member, _| member.found(announcement, Some(peer), now));
         let answerer = self.messages.answerers.of(&envelope.topic).ok_or(Refusal::Topic)?;
         let (reply, answer) = oneshot::channel();
         let asked = Asked {

@@ -1,13 +1,15 @@
 //! The task that owns the network.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::kad::{self, QueryId};
 use libp2p::request_response::OutboundRequestId;
-use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, ping, swarm};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use super::look::Bootstrap;
 use super::messages::Messages;
 use super::{PeerView, Status, now, off_thread};
 use crate::config::SwarmConfig;
+use crate::gossip::Member;
 use crate::model::{SwarmAddress, UnixMillis};
 use crate::network::{Behaviour, BehaviourEvent, behaviour, transport};
 use crate::peers::{Change, PeerTable};
@@ -28,8 +31,10 @@ use crate::store::Store;
 
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_millis(500);
-/// An unused connection is closed after this long.
-const IDLE: Duration = Duration::from_secs(120);
+/// Who the others are is written down no more often than this: losing it costs a comparison with a neighbour.
+const WRITE_EVERY: Duration = Duration::from_secs(2);
+/// An unused connection is closed after this long. Those with neighbours are used more often.
+const IDLE: Duration = Duration::from_secs(600);
 
 /// A lookup of a record by name: the best valid one so far, and who waits for it.
 pub(super) struct LookUp {
@@ -43,7 +48,11 @@ pub(super) struct Run {
     pub config: SwarmConfig,
     pub name: PeerId,
     pub swarm: libp2p::Swarm<Behaviour>,
-    pub table: PeerTable,
+    pub member: Member,
+    /// Calls that only see whether somebody is there.
+    pub looking: HashSet<ConnectionId>,
+    /// Who did not answer a ping and whose connections are being closed.
+    silent: HashSet<PeerId>,
     pub store: Store,
     pub changes: broadcast::Sender<Change>,
     pub publishing: Publishing,
@@ -54,9 +63,9 @@ pub(super) struct Run {
     pub asked: HashMap<OutboundRequestId, oneshot::Sender<Answered>>,
     pub blobs: Blobs,
     pub messages: Messages,
-    pub compared_at: Option<UnixMillis>,
     /// What is known of others changed since it was written to the disk.
     pub unwritten: bool,
+    written_at: Option<UnixMillis>,
 }
 
 impl Run {
@@ -79,9 +88,12 @@ impl Run {
         }
         let bootstrap = config.bootstrap.iter().map(Bootstrap::new).collect::<Result<_, _>>()?;
         let publishing = Publishing::load(&store, name).await?;
+        let table = PeerTable::new(name, config.peers);
         let mut run = Self {
             name,
-            table: PeerTable::new(name, config.peers),
+            member: Member::new(table, config.compare_every, StdRng::from_os_rng()),
+            looking: HashSet::new(),
+            silent: HashSet::new(),
             changes,
             publishing,
             bootstrap,
@@ -90,8 +102,8 @@ impl Run {
             asked: HashMap::new(),
             blobs: Blobs::default(),
             messages: Messages::new(answerers),
-            compared_at: None,
             unwritten: false,
+            written_at: None,
             config,
             swarm,
             store,
@@ -122,13 +134,14 @@ impl Run {
 
     async fn tick(&mut self) {
         let now = now();
-        let changes = self.table.passed(now);
-        self.tell_changes(changes);
+        self.talk(|member, own| member.tick(own, now));
         self.look(now);
         self.call_bootstrap(now);
-        self.compare_with_neighbour(now);
         self.publish(now).await;
-        self.write_peers().await;
+        let is_due = |at: UnixMillis| at > now || now.since(at) >= WRITE_EVERY;
+        if self.written_at.is_none_or(is_due) {
+            self.write_peers().await;
+        }
     }
 
     async fn command(&mut self, command: Command) {
@@ -160,20 +173,37 @@ impl Run {
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 num_established,
+                connection_id,
                 ..
             } => {
-                self.reached(peer_id);
+                self.answers(peer_id);
                 if num_established.get() == 1 {
-                    self.greet(peer_id);
+                    self.talk(|member, own| member.connected(peer_id, own, now()));
+                }
+                if self.looking.remove(&connection_id) && !self.member.neighbours().wants(&peer_id) {
+                    self.swarm.close_connection(connection_id);
                 }
             }
-            // Too much is going on here: that says nothing about the peer.
-            SwarmEvent::OutgoingConnectionError {
-                error: DialError::Denied { .. },
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
                 ..
-            } => {}
-            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
-                self.call_failed(peer_id, &error.to_string());
+            } => {
+                self.member.disconnected(peer_id, now());
+                if self.silent.remove(&peer_id) {
+                    self.call_failed(Some(peer_id), "it does not answer");
+                }
+            }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id,
+                error,
+                connection_id,
+            } => {
+                self.looking.remove(&connection_id);
+                // Too much is going on here: that says nothing about the peer.
+                if !matches!(error, DialError::Denied { .. }) {
+                    self.call_failed(peer_id, &error.to_string());
+                }
             }
             SwarmEvent::IncomingConnectionError {
                 error, send_back_addr, ..
@@ -206,8 +236,12 @@ impl Run {
                 result,
                 connection,
             }) => match result {
-                Ok(_) => self.reached(peer),
-                Err(_) => {
+                Ok(_) => self.answers(peer),
+                // Members that are no Hanse agents need not speak it.
+                Err(ping::Failure::Unsupported) => {}
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "a peer does not answer");
+                    self.silent.insert(peer);
                     self.swarm.close_connection(connection);
                 }
             },
@@ -256,7 +290,23 @@ impl Run {
             since: peer.since(),
             connected: self.swarm.is_connected(name),
         };
-        self.table.iter().map(view).collect()
+        self.member.table.iter().map(view).collect()
+    }
+
+    /// Where others can call, without the peer id: what was configured, or where it listens. The own machine's loopback counts only
+    /// if there is nothing else.
+    pub(super) fn own_addresses(&self) -> Vec<SwarmAddress> {
+        let without_name = |address: &Multiaddr| SwarmAddress::new(address.clone()).ok();
+        let mut addresses: Vec<_> = self.swarm.external_addresses().filter_map(without_name).collect();
+        if addresses.is_empty() {
+            addresses = self.swarm.listeners().filter_map(without_name).collect();
+        }
+        if addresses.iter().any(|address| !address.is_loopback()) {
+            addresses.retain(|address| !address.is_loopback());
+        }
+        addresses.sort_by_key(|address| (!address.is_public(), address.to_string()));
+        addresses.dedup();
+        addresses
     }
 
     fn status(&mut self) -> Status {
@@ -275,19 +325,12 @@ impl Run {
         }
     }
 
-    pub(super) fn tell_changes(&mut self, changes: impl IntoIterator<Item = Change>) {
-        for change in changes {
-            self.unwritten = true;
-            // Nobody may be listening.
-            let _ = self.changes.send(change);
-        }
-    }
-
     async fn write_peers(&mut self) {
         if !std::mem::take(&mut self.unwritten) {
             return;
         }
-        let records = self.table.announcements().map(Announcement::record);
+        self.written_at = Some(now());
+        let records = self.member.table.announcements().map(Announcement::record);
         let peers: Vec<_> = records.map(|record| (record.name(), record.bytes().to_vec())).collect();
         let store = self.store.clone();
         if let Err(error) = off_thread(move || store.keep_peers(&peers)).await {
