@@ -1,5 +1,6 @@
 //! Measurements. Everything printed was measured in the very run.
 
+mod discovery;
 mod federation;
 mod ledger;
 mod process;
@@ -13,6 +14,9 @@ pub enum Bench {
     /// The federation of the example service, step by step, in a league on this machine.
     #[command(after_help = "Example: hanse bench federation --runs 20 --csv steps.csv -o json")]
     Federation(federation::Arguments),
+    /// Discovery: how quickly domains see each other, blobs, and thousands of simulated domains.
+    #[command(after_help = "Example: hanse bench discovery --only simulated --plot swarm.svg -o json")]
+    Discovery(discovery::Arguments),
     /// The embedded ledger: finality, sustained load, faults, growth, and anvil beside it.
     #[command(after_help = "Example: hanse bench ledger --only finality,sustained --sustained-seconds 20 -o json")]
     Ledger(ledger::Arguments),
@@ -24,6 +28,7 @@ pub enum Bench {
 pub async fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Federation(arguments) => federation::run(arguments).await,
+        Bench::Discovery(arguments) => discovery::run(arguments).await,
         Bench::Ledger(arguments) => ledger::run(arguments).await,
         Bench::Node(arguments) => ledger::node::run(arguments).await,
     }

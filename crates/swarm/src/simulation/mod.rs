@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod faults;
+mod liar;
 mod look_up;
 mod routing;
 mod spread;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
+pub use liar::write_lies;
 pub use look_up::{LookUps, look_up};
 pub use spread::{Spread, spread};
 

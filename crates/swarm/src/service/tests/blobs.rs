@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::blob::LARGEST_BLOCK;
-use crate::store::Store;
+use crate::simulation::write_lies;
 
 /// The figure of the acceptance table.
 const SIZE: usize = 10_000_000;
@@ -20,14 +20,8 @@ async fn a_blob_comes_from_three_holders_and_the_liar_is_banned() {
     let swarm_key = SwarmKey::generate();
     let blob = content();
     let layout = Layout::of(&blob).unwrap();
-    // The liar's disk has other bytes under the blocks' names.
-    let lies: Vec<_> = layout
-        .blocks()
-        .iter()
-        .map(|(id, _)| (*id, Bytes::from_static(b"a lie")))
-        .collect();
     let folder = tempfile::tempdir().unwrap();
-    Store::open(folder.path()).unwrap().keep_blocks(&lies).unwrap();
+    write_lies(folder.path(), &blob).unwrap();
     let liar = Domain::start_in(&swarm_key, 1, &[], folder).await;
     let bootstrap = [liar.address().await];
     let holders = [
