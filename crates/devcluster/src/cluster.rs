@@ -12,10 +12,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{CARRIER, PodLogs, Server, router};
+use crate::api::{PodLogs, Server, router};
 use crate::auth::Credentials;
 use crate::controllers;
+use crate::listener::Listener;
 use crate::store::{OpenError, Store};
+use crate::tls::Identity;
 use crate::workload::{
     AddressRange, Images, LogRange, LogReader, NodeCapacity, Timing, Workload, WorkloadConfig, WorkloadError,
 };
@@ -80,7 +82,7 @@ impl DevClusterConfig {
 pub enum StartError {
     /// Not a loopback address.
     #[error(
-        "refusing to listen on {0}: the development cluster has no TLS and no isolation, so it listens on loopback only; use 127.0.0.1 or [::1]"
+        "refusing to listen on {0}: the development cluster has no isolation, so it listens on loopback only; use 127.0.0.1 or [::1]"
     )]
     NotLoopback(SocketAddr),
     /// The address is taken or not there.
@@ -94,6 +96,14 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// There is no certificate for TLS.
+    #[error("no certificate in {folder}: {reason}")]
+    Certificate {
+        /// Where it is kept.
+        folder: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A client for this server cannot be made.
     #[error("cannot make a client for the development cluster: {0}")]
     Client(String),
@@ -114,6 +124,8 @@ pub enum StartError {
 pub struct DevCluster {
     server: Arc<Server>,
     addr: SocketAddr,
+    /// Certificate that clients check the server's by, in PEM.
+    authority: String,
     client: kube::Client,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -155,19 +167,27 @@ impl DevCluster {
             return Err(StartError::NotLoopback(config.listen));
         }
         let store = Store::open(&config.data_dir)?;
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| StartError::Listen {
-                address: config.listen,
-                source,
+        let identity =
+            Identity::open(&config.data_dir, config.listen.ip()).map_err(|error| StartError::Certificate {
+                folder: config.data_dir.clone(),
+                reason: error.to_string(),
             })?;
-        let addr = listener.local_addr().map_err(|source| StartError::Listen {
+        let failed = |source| StartError::Listen {
             address: config.listen,
             source,
-        })?;
+        };
+        let socket = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let addr = socket.local_addr().map_err(failed)?;
+        let listener = Listener::new(socket, identity.server).map_err(failed)?;
         let credentials = Credentials::new(*store.secret());
         let stop = CancellationToken::new();
-        let server = Arc::new(Server::new(store, credentials, config.service_range, stop.clone()));
+        let server = Arc::new(Server::new(
+            store,
+            credentials,
+            config.service_range,
+            identity.authority.clone(),
+            stop.clone(),
+        ));
         controllers::bootstrap(&server)
             .await
             .map_err(|status| StartError::Client(status.message))?;
@@ -183,11 +203,13 @@ impl DevCluster {
             }
         });
         let control = tokio::spawn(controllers::run(server.clone()));
-        let kubeconfig = kubeconfig(format!("http://{addr}"), server.credentials.admin_token());
-        let client = client(kubeconfig).await?;
+        // In one process nobody listens in between.
+        let plain = kubeconfig(format!("http://{addr}"), None, server.credentials.admin_token());
+        let client = client(plain).await?;
         Ok(Self {
             server,
             addr,
+            authority: identity.authority,
             client,
             stop,
             tasks: Mutex::new(vec![serve, control]),
@@ -215,20 +237,19 @@ impl DevCluster {
 
     /// How others reach it, with all rights: keep it to yourself.
     pub fn kubeconfig(&self) -> Kubeconfig {
-        kubeconfig(format!("http://{}", self.addr), self.server.credentials.admin_token())
+        kubeconfig(
+            format!("https://{}", self.addr),
+            Some(&self.authority),
+            self.server.credentials.admin_token(),
+        )
     }
 
-    /// Writes a kubeconfig to a file that only its owner may read. Here the token is part of the address too, since kubectl
-    /// sends none without TLS.
+    /// Writes a kubeconfig to a file that only its owner may read.
     ///
     /// # Errors
     /// [`StartError::Kubeconfig`].
     pub fn write_kubeconfig(&self, path: &Path) -> Result<(), StartError> {
-        let token = self.server.credentials.admin_token();
-        write_private(
-            path,
-            &kubeconfig(format!("http://{}/{CARRIER}/{token}", self.addr), token),
-        )
+        write_private(path, &self.kubeconfig())
     }
 
     /// Forgets the history of changes: watches from before are told `410 Expired`.
@@ -278,7 +299,8 @@ fn write_private(path: &Path, config: &Kubeconfig) -> Result<(), StartError> {
         .map_err(failed)
 }
 
-fn kubeconfig(address: String, token: &str) -> Kubeconfig {
+fn kubeconfig(address: String, authority: Option<&str>, token: &str) -> Kubeconfig {
+    use base64::Engine;
     const NAME: &str = "devcluster";
     Kubeconfig {
         api_version: Some("v1".into()),
@@ -287,6 +309,8 @@ fn kubeconfig(address: String, token: &str) -> Kubeconfig {
             name: NAME.into(),
             cluster: Some(Cluster {
                 server: Some(address),
+                certificate_authority_data: authority
+                    .map(|text| base64::engine::general_purpose::STANDARD.encode(text)),
                 ..Cluster::default()
             }),
             ..NamedCluster::default()

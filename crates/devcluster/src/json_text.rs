@@ -106,10 +106,11 @@ fn write(value: &Value, order: &[&str], out: &mut String) {
 pub fn go_value(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let fields: Vec<String> = map
+            let mut fields: Vec<String> = map
                 .iter()
                 .map(|(key, value)| format!("{key}:{}", go_value(value)))
                 .collect();
+            fields.sort();
             format!("map[{}]", fields.join(" "))
         }
         Value::Array(list) => format!("[{}]", list.iter().map(go_value).collect::<Vec<_>>().join(" ")),

@@ -1,10 +1,11 @@
 //! A Kubernetes API server and process runtime in this process: **a development tool**, for `hanse up` on a machine
-//! without a cluster and for tests. It is not a cluster: no isolation, no TLS, one machine.
+//! without a cluster and for tests. It is not a cluster: no isolation, one machine.
 //!
-//! **What it promises.** The part of the Kubernetes API that this project's controllers and `kube` use, with the
+//! **What it promises.** The part of the Kubernetes API that this project's controllers, `kube` and kubectl use, with the
 //! semantics of kube-apiserver 1.36: one revision, optimistic locking, list and watch with bookmarks and
 //! `410 Expired`, server-side apply with field ownership, finalizers, owners and garbage collection, namespaces that
-//! end, custom resources with structural schemas, service account tokens and RBAC, and refusals word for word. Recorded
+//! end, custom resources with structural schemas, rules in CEL and printer columns, tables, service account tokens and RBAC,
+//! and refusals word for word. Recorded
 //! answers of a real server are replayed against it (`tests/transcripts`). What was acknowledged survives `kill -9`.
 //!
 //! **What callers must do.** Use it only through its address, as they would a real cluster: take [`DevCluster::client`]
@@ -20,7 +21,8 @@
 //! StatefulSets, DaemonSets. Quotas hold for pods made by controllers. A readiness probe is repeated quickly until its
 //! first success instead of every `periodSeconds`.
 //!
-//! **Rooms.** `store` (objects, revisions, history, disk), `api` (HTTP, verbs), `admission` (defaults, validation),
+//! **Rooms.** `store` (objects, revisions, history, disk), `listener` and `tls`, `api` (HTTP, verbs), `table` (what kubectl
+//! prints), `admission` (defaults, validation),
 //! `apply` (server-side apply), `patch`, `selector`, `schema`, `crd`, `auth`, `controllers`; `workload` runs pods
 //! as processes and talks to the API through a client only.
 
@@ -34,6 +36,7 @@ mod crd;
 mod duplicates;
 mod events;
 mod json_text;
+mod listener;
 mod object;
 mod patch;
 mod quantity;
@@ -42,6 +45,8 @@ mod schema;
 mod selector;
 mod status;
 mod store;
+mod table;
+mod tls;
 mod workload;
 
 pub use cluster::{DevCluster, DevClusterConfig, StartError};

@@ -93,7 +93,7 @@ pub fn api_version(group: &str, version: &str) -> String {
 }
 
 /// group, version, shape package, kind, plural, short names, flags.
-/// Flags: N namespaced, S status, C scale, G generation, A in category `all`, X no deletecollection, P a PUT creates.
+/// Flags: N namespaced, S status, C scale, G generation, A in category `all`, E in `api-extensions`, X no deletecollection, P a PUT creates.
 const TABLE: &str = "
 - v1 core/v1 Namespace namespaces ns SX
 - v1 core/v1 ConfigMap configmaps cm N
@@ -108,6 +108,7 @@ const TABLE: &str = "
 - v1 core/v1 LimitRange limitranges limits N
 - v1 core/v1 PersistentVolumeClaim persistentvolumeclaims pvc NS
 - v1 core/v1 PersistentVolume persistentvolumes pv S
+apps v1 apps/v1 ControllerRevision controllerrevisions - N
 apps v1 apps/v1 Deployment deployments deploy NSCGA
 apps v1 apps/v1 ReplicaSet replicasets rs NSCGA
 apps v1 apps/v1 StatefulSet statefulsets sts NSCGA
@@ -128,7 +129,7 @@ rbac.authorization.k8s.io v1 rbac/v1 Role roles - N
 rbac.authorization.k8s.io v1 rbac/v1 RoleBinding rolebindings - N
 rbac.authorization.k8s.io v1 rbac/v1 ClusterRole clusterroles - -
 rbac.authorization.k8s.io v1 rbac/v1 ClusterRoleBinding clusterrolebindings - -
-apiextensions.k8s.io v1 apiextensions/v1 CustomResourceDefinition customresourcedefinitions crd,crds SG
+apiextensions.k8s.io v1 apiextensions/v1 CustomResourceDefinition customresourcedefinitions crd,crds SGE
 ";
 
 /// Resource types by group and plural; custom ones come and go with their definitions.
@@ -165,7 +166,11 @@ fn parse(line: &str) -> Resource {
         list_kind: format!("{kind}List"),
         namespaced: has('N'),
         short_names: short.split(',').filter(|s| *s != "-").map(str::to_string).collect(),
-        categories: if has('A') { vec!["all".into()] } else { vec![] },
+        categories: match (has('A'), has('E')) {
+            (true, _) => vec!["all".into()],
+            (_, true) => vec!["api-extensions".into()],
+            _ => vec![],
+        },
         status: has('S'),
         scale,
         generation: has('G'),

@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -91,7 +91,16 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_the_credentials_stil
     let first = DevCluster::start_api(DevClusterConfig::new(folder.path()))
         .await
         .unwrap();
-    let token = serde_json::to_value(first.kubeconfig()).unwrap()["users"][0]["user"]["token"].clone();
+    let credentials = |cluster: &DevCluster| {
+        let kubeconfig = serde_json::to_value(cluster.kubeconfig()).unwrap();
+        let authority = &kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"];
+        [kubeconfig["users"][0]["user"]["token"].clone(), authority.clone()]
+    };
+    let before = credentials(&first);
+    assert!(
+        before.iter().all(Value::is_string),
+        "a kubeconfig has a token and an authority"
+    );
     let maps: Api<ConfigMap> = Api::namespaced(first.client(), "default");
     let created = maps
         .create(&PostParams::default(), &config_map("kept", "1"))
@@ -114,10 +123,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_the_credentials_stil
     let maps: Api<ConfigMap> = Api::namespaced(second.client(), "default");
     let found = maps.get("kept").await.unwrap();
     assert_eq!(found.metadata.resource_version, created.metadata.resource_version);
-    assert_eq!(
-        serde_json::to_value(second.kubeconfig()).unwrap()["users"][0]["user"]["token"],
-        token
-    );
+    assert_eq!(credentials(&second), before);
     second.shutdown().await;
 }
 
@@ -177,5 +183,42 @@ async fn a_namespace_goes_with_everything_in_it() {
     };
     tokio::time::timeout(DEADLINE, gone).await.unwrap();
     assert!(deployments.list(&ListParams::default()).await.unwrap().items.is_empty());
+    cluster.shutdown().await;
+}
+
+/// A client as others have it: through TLS, with the authority of the kubeconfig.
+async fn outside(cluster: &DevCluster) -> kube::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let options = kube::config::KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(cluster.kubeconfig(), &options)
+        .await
+        .unwrap();
+    assert_eq!(config.cluster_url.scheme_str(), Some("https"));
+    kube::Client::try_from(config).unwrap()
+}
+
+#[tokio::test]
+async fn one_port_serves_with_tls_and_without() {
+    let (_folder, cluster) = cluster().await;
+    let inside: Api<ConfigMap> = Api::namespaced(cluster.client(), "default");
+    inside
+        .create(&PostParams::default(), &config_map("both", "1"))
+        .await
+        .unwrap();
+    let outside: Api<ConfigMap> = Api::namespaced(outside(&cluster).await, "default");
+    assert_eq!(outside.get("both").await.unwrap().data.unwrap()["k"], "1");
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    let (_folder, cluster) = cluster().await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(tokio::net::TcpStream::connect(cluster.addr()).await.unwrap());
+    }
+    let namespaces: Api<Namespace> = Api::all(outside(&cluster).await);
+    let listed = tokio::time::timeout(DEADLINE, namespaces.list(&ListParams::default())).await;
+    assert!(!listed.expect("in time").unwrap().items.is_empty());
     cluster.shutdown().await;
 }

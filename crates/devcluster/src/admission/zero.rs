@@ -27,6 +27,7 @@ pub fn zero(resource: &Resource) -> Value {
             "spec": { "selector": null, "template": template(), "updateStrategy": {} },
             "status": { "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0 },
         }),
+        "apps/v1.ControllerRevision" => json!({ "revision": 0 }),
         "batch/v1.Job" => json!({ "spec": { "template": template() }, "status": {} }),
         "batch/v1.CronJob" => json!({
             "spec": { "schedule": "", "jobTemplate": { "metadata": {}, "spec": { "template": template() } } }, "status": {},

@@ -28,7 +28,7 @@ pub fn answer(server: &Server, call: &Call, path: &Path) -> Answer {
         })),
         Path::Groups => Answer::ok(json!({
             "kind": "APIGroupList", "apiVersion": "v1",
-            "groups": groups(&definitions).iter().map(|(name, versions)| group(name, versions, false)).collect::<Vec<_>>(),
+            "groups": in_order(groups(&definitions)).iter().map(|(name, versions)| group(name, versions, false)).collect::<Vec<_>>(),
         })),
         Path::Group(name) => match groups(&definitions).get(name) {
             Some(versions) => Answer::ok(group(name, versions, true)),
@@ -88,6 +88,31 @@ fn groups(definitions: &Definitions) -> BTreeMap<String, Vec<String>> {
         versions.sort_by(|a, b| crate::crd::version_order(b, a));
     }
     out
+}
+
+/// Groups by the priority that the real server gives them; those of custom resources come last.
+fn in_order(groups: BTreeMap<String, Vec<String>>) -> Vec<(String, Vec<String>)> {
+    const ORDER: [&str; 15] = [
+        "apps",
+        "events.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+        "autoscaling",
+        "batch",
+        "networking.k8s.io",
+        "policy",
+        "rbac.authorization.k8s.io",
+        "storage.k8s.io",
+        "apiextensions.k8s.io",
+        "scheduling.k8s.io",
+        "coordination.k8s.io",
+        "node.k8s.io",
+        "discovery.k8s.io",
+    ];
+    let place = |name: &str| ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(name, _)| place(name));
+    groups
 }
 
 fn group(name: &str, versions: &[String], alone: bool) -> Value {
@@ -239,7 +264,7 @@ fn aggregated_list(definitions: &Definitions, core: bool) -> Answer {
     let versions_of: Vec<(String, Vec<String>)> = if core {
         vec![(String::new(), vec!["v1".into()])]
     } else {
-        groups(definitions).into_iter().collect()
+        in_order(groups(definitions))
     };
     for (name, versions) in versions_of {
         let versions: Vec<Value> = versions
@@ -275,7 +300,11 @@ fn aggregated_list(definitions: &Definitions, core: bool) -> Answer {
 
 fn aggregated(resource: &Resource) -> Value {
     let kind = |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
-    let own = |name: &str| kind(&resource.group, &resource.version, name);
+    // Kinds of the group itself are named in full for custom resources only.
+    let own = |name: &str| match resource.built_in() {
+        true => kind("", "", name),
+        false => kind(&resource.group, &resource.version, name),
+    };
     let mut entry = json!({
         "resource": resource.plural, "responseKind": own(&resource.kind), "singularResource": resource.singular,
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" }, "verbs": verbs(resource),

@@ -168,7 +168,7 @@ fn throw(state: &mut State, context: &Context, object: &Value, patch: &Value) {
     }
     tx.finish(true);
     // The controllers look at whatever is there.
-    let _ = crate::controllers::plan(state, "2026-01-01T00:00:00Z");
+    let _ = crate::controllers::plan(state, "", "2026-01-01T00:00:00Z");
 }
 
 proptest! {

@@ -46,6 +46,10 @@ pub async fn answer(server: &Arc<Server>, call: &Call, target: &Target) -> Outco
         since,
         limit_bytes: count("limitBytes"),
     };
+    if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+        // Nothing can have run yet.
+        return Ok(Answer::Text(200, String::new()));
+    }
     let Some(logs) = server.logs.get() else {
         let message = format!("pod {:?} has no output: this server runs no workloads", target.name);
         return Err(Status::bad_request(message));

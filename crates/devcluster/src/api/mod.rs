@@ -6,6 +6,7 @@
 mod answer;
 mod delete;
 mod discovery;
+mod form;
 #[cfg(test)]
 mod hostile;
 mod logs;
@@ -26,5 +27,5 @@ pub use delete::{CLEANUP, DeleteOptions, delete_object};
 pub use logs::PodLogs;
 pub use request::{Call, go_json_error};
 pub use route::{ObjectPath, verb};
-pub use server::{CARRIER, Server, Target, router};
+pub use server::{Server, Target, router};
 pub use write::Context;

@@ -15,7 +15,7 @@ use crate::json_text::patched_object;
 use crate::object;
 use crate::patch;
 use crate::resource::Resource;
-use crate::schema::{DecodeError, Shape};
+use crate::schema::Shape;
 use crate::status::{FieldError, Outcome, Status};
 use crate::store::{Key, Object, Transaction};
 
@@ -123,7 +123,7 @@ fn patched_json(shape: &Shape, old: &Value, patch: &Patch) -> Outcome<Value> {
     let mut new = old.clone();
     match patch {
         Patch::Merge(patch) => json_patch::merge(&mut new, patch),
-        Patch::Json(patch) => patch::json::apply(&mut new, patch).map_err(patch_failed)?,
+        Patch::Json(patch) => patch::json::apply(&mut new, patch).map_err(|why| patch_failed(&why))?,
         Patch::Strategic(patch) => patch::strategic::apply(shape, &mut new, patch).map_err(Status::unclassified)?,
     }
     Ok(new)
@@ -139,17 +139,20 @@ pub(super) fn patched_with(
     let mut new = patched_json(shape, old, patch)?;
     let sent = new.clone();
     let unknown = crate::schema::decode(shape, &mut new).map_err(|error| invalid_patch(&sent, &error.0))?;
-    let warnings = unknown_fields(&sent, &unknown, policy)?;
+    let warnings = unknown_fields(&sent, patch, &unknown, policy)?;
     Ok((new, warnings))
 }
 
-fn unknown_fields(sent: &Value, unknown: &[String], policy: FieldValidation) -> Outcome<Vec<String>> {
+fn unknown_fields(sent: &Value, patch: &Patch, unknown: &[String], policy: FieldValidation) -> Outcome<Vec<String>> {
     let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
     match policy {
-        FieldValidation::Strict if !warnings.is_empty() => Err(invalid_patch(
-            sent,
-            &format!("strict decoding error: {}", warnings.join(", ")),
-        )),
+        FieldValidation::Strict if !warnings.is_empty() => {
+            let why = format!("strict decoding error: {}", warnings.join(", "));
+            Err(match patch {
+                Patch::Strategic(patch) => invalid_strategic(patch, why),
+                _ => invalid_patch(sent, &why),
+            })
+        }
         FieldValidation::Ignore => Ok(Vec::new()),
         _ => Ok(warnings),
     }
@@ -181,27 +184,30 @@ pub fn patched(
     }
     let sent = new.clone();
     let unknown = context.decode(&mut new).map_err(|error| match patch {
-        Patch::Strategic(patch) => invalid_strategic(patch, &error),
+        Patch::Strategic(patch) => {
+            let wanted = error.0.rsplit(" of type ").next().unwrap_or_default();
+            invalid_strategic(patch, format!("unrecognized type: {wanted}"))
+        }
         _ => invalid_patch(&sent, &error.0),
     })?;
-    let warnings = unknown_fields(&sent, &unknown, policy)?;
+    let warnings = unknown_fields(&sent, patch, &unknown, policy)?;
     Ok((new, warnings))
 }
 
-/// 422 of a JSON patch that cannot be applied.
-fn patch_failed(message: String) -> Status {
-    let mut status = Status::bad_request(message);
+/// 422 of a JSON patch that cannot be applied. Like the real server, this one tells its log why, not the client.
+fn patch_failed(why: &str) -> Status {
+    tracing::debug!(why, "a JSON patch was refused");
+    let mut status = Status::bad_request("the server rejected our request due to an error in our request".to_string());
     status.code = 422;
     status.reason = "Invalid";
     status.details = Some(Box::new(serde_json::json!({})));
     status
 }
 
-/// 422 of a strategic merge patch whose result is not of its type.
-fn invalid_strategic(patch: &Value, error: &DecodeError) -> Status {
-    let wanted = error.0.rsplit(" of type ").next().unwrap_or_default();
+/// 422 of a strategic merge patch whose result is not of its type; the real server shows the patch.
+fn invalid_strategic(patch: &Value, why: String) -> Status {
     let shown = crate::json_text::go_value(patch);
-    let error = FieldError::invalid("patch", &shown.into(), format!("unrecognized type: {wanted}"));
+    let error = FieldError::invalid("patch", &shown.into(), why);
     Status::invalid("", "", "", &[error])
 }
 

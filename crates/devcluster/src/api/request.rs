@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::auth::User;
+use crate::schema::{self, ProtobufError};
 use crate::status::{FieldError, Outcome, Status};
 
 /// Query parameters, in order.
@@ -175,6 +176,10 @@ impl Call {
                     go_json_error(&self.body, &error)
                 );
                 Status::bad_request(message)
+            }),
+            "application/vnd.kubernetes.protobuf" => schema::read_object(&self.body).map_err(|error| match error {
+                ProtobufError::UnknownType { .. } => unsupported(self.content_type()),
+                error => Status::bad_request(error.to_string()),
             }),
             other => Err(unsupported(other)),
         }

@@ -86,10 +86,7 @@ fn named_user(spec: &Value) -> User {
         .strip_prefix("system:serviceaccount:")
         .and_then(|n| n.split_once(':'))
     {
-        groups.extend([
-            "system:serviceaccounts".to_string(),
-            format!("system:serviceaccounts:{}", namespace.0),
-        ]);
+        groups.extend(crate::auth::impersonate::groups_of(namespace.0));
     }
     User {
         name,

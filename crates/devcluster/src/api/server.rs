@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
+use super::form::Form;
 use super::logs::PodLogs;
 use super::request::{Call, Params};
 use super::route::{self, ObjectPath, Path};
@@ -27,8 +28,6 @@ use crate::workload::AddressRange;
 
 /// Largest request body, as the real server's default.
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
-/// First segment of a path whose second is a token: `/as/TOKEN/api/v1/…`. kubectl sends no `Authorization` without TLS.
-pub const CARRIER: &str = "as";
 /// Watches open at once.
 const WATCH_LIMIT: usize = 2048;
 
@@ -42,6 +41,8 @@ pub struct Server {
     pub logs: OnceLock<Arc<dyn PodLogs>>,
     /// Addresses for Services.
     pub services: AddressRange,
+    /// Certificate that clients check the server's by, in PEM; published in every namespace.
+    pub authority: String,
     /// Ends all watches.
     pub stop: CancellationToken,
     /// Bounds the watches.
@@ -72,12 +73,19 @@ impl Target {
 
 impl Server {
     /// A server on a store.
-    pub fn new(store: Store, credentials: Credentials, services: AddressRange, stop: CancellationToken) -> Self {
+    pub fn new(
+        store: Store,
+        credentials: Credentials,
+        services: AddressRange,
+        authority: String,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             store,
             credentials,
             logs: OnceLock::new(),
             services,
+            authority,
             stop,
             watches: Arc::new(Semaphore::new(WATCH_LIMIT)),
             definitions: RwLock::default(),
@@ -135,15 +143,9 @@ async fn entry(State(server): State<Arc<Server>>, request: Request) -> Response 
 async fn read_call(server: &Server, request: Request) -> Outcome<Call> {
     let (parts, body) = request.into_parts();
     let path = percent_encoding::percent_decode_str(parts.uri.path()).decode_utf8_lossy();
-    let mut path: Vec<String> = path.trim_start_matches('/').split('/').map(str::to_string).collect();
-    let mut carried = None;
-    if path.len() > 2 && path[0] == CARRIER {
-        carried = path.get(1).cloned();
-        path.drain(..2);
-    }
-    let user = server
-        .credentials
-        .authenticate(&server.store, &parts.headers, carried.as_deref())?;
+    let path: Vec<String> = path.trim_start_matches('/').split('/').map(str::to_string).collect();
+    let user = server.credentials.authenticate(&server.store, &parts.headers)?;
+    let user = auth::impersonate::resolve(&server.store, &parts.headers, user)?;
     let body = read_body(body).await?;
     Ok(Call {
         method: parts.method,
@@ -205,8 +207,14 @@ async fn objects(server: &Arc<Server>, call: &Call, path: ObjectPath) -> Outcome
 async fn dispatch(server: &Arc<Server>, call: &Call, target: Target) -> Outcome<Answer> {
     let verb = route::verb(call, !target.name.is_empty());
     match (target.subresource.as_str(), verb) {
-        ("", "get") => read::get(server, call, &target).await,
-        ("", "list") => read::list(server, call, &target).await,
+        ("" | "status", "get") if target.subresource.is_empty() || target.resource.status => {
+            let answer = read::get(server, call, &target).await?;
+            Ok(Form::of(call).apply(&target, answer))
+        }
+        ("", "list") => {
+            let answer = read::list(server, call, &target).await?;
+            Ok(Form::of(call).apply(&target, answer))
+        }
         ("", "watch") => watch::watch(server, call, &target).await,
         ("", "create") if target.name.is_empty() => create(server, call, target).await,
         ("", "update") => update(server, call, target, Door::Main).await,
@@ -217,7 +225,6 @@ async fn dispatch(server: &Arc<Server>, call: &Call, target: Target) -> Outcome<
         {
             delete::delete_collection(server, call, target).await
         }
-        ("status", "get") if target.resource.status => read::get(server, call, &target).await,
         ("status", "update") if target.resource.status => update(server, call, target, Door::Status).await,
         ("status", "patch") if target.resource.status => patch::patch(server, call, target, Door::Status).await,
         ("scale", "get" | "update" | "patch") if target.resource.scale.is_some() => {

@@ -64,12 +64,7 @@ pub async fn create(server: &Arc<Server>, call: &Call, target: &Target) -> Outco
         ));
     }
     if !errors.is_empty() {
-        return Err(Status::invalid(
-            "authentication.k8s.io",
-            "TokenRequest",
-            &target.name,
-            &errors,
-        ));
+        return Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", &errors));
     }
     let published = server.store.read();
     let account = published

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::answer::Answer;
+use super::form::Form;
 use super::read::{Selection, check_options, parse_version};
 use super::request::Call;
 use super::server::{Server, Target, shown};
@@ -45,6 +46,8 @@ pub async fn watch(server: &Arc<Server>, call: &Call, target: &Target) -> Outcom
         server: server.clone(),
         target: clone_target(target),
         selection,
+        form: Form::of(call),
+        columns_sent: false,
         position: 0,
         deadline: Instant::now() + timeout,
         next_bookmark: bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD.min(timeout.saturating_sub(LAST_BOOKMARK))),
@@ -75,6 +78,9 @@ struct Watch {
     server: Arc<Server>,
     target: Target,
     selection: Selection,
+    form: Form,
+    /// Whether a table with its columns has been sent.
+    columns_sent: bool,
     /// The last revision that has been sent or passed over.
     position: u64,
     deadline: Instant,
@@ -87,6 +93,13 @@ fn line(kind: &str, object: &Value) -> String {
 }
 
 impl Watch {
+    /// An event about an object, in the form that was asked for.
+    fn event(&mut self, kind: &str, object: &Value) -> String {
+        let object = self.form.object(&self.target, object, !self.columns_sent);
+        self.columns_sent = true;
+        line(kind, &object)
+    }
+
     /// Finds the start; returns what is sent at once.
     fn start(&mut self, asked: Option<u64>, initial_events: Option<bool>, bookmarks: bool) -> Option<Bytes> {
         let server = self.server.clone();
@@ -100,17 +113,18 @@ impl Watch {
         }
         self.position = current;
         let storage = self.target.resource.storage();
-        let namespace = (!self.target.namespace.is_empty()).then_some(self.target.namespace.as_str());
+        let place = self.target.namespace.clone();
+        let namespace = (!place.is_empty()).then_some(place.as_str());
         let mut text = String::new();
         for (_, object) in published.state.list(&storage, namespace) {
             if self.selection.matches(object) {
-                text.push_str(&line("ADDED", &shown(&self.target.resource, object)));
+                text.push_str(&self.event("ADDED", &shown(&self.target.resource, object)));
             }
         }
         if initial_events == Some(true) && bookmarks {
             let mut mark = self.bookmark();
             mark["metadata"]["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
-            text.push_str(&line("BOOKMARK", &mark));
+            text.push_str(&self.event("BOOKMARK", &mark));
         }
         (!text.is_empty()).then(|| text.into())
     }
@@ -153,7 +167,8 @@ impl Watch {
             }
             if self.next_bookmark.is_some_and(|at| now >= at) {
                 self.next_bookmark = Some((now + BOOKMARK_PERIOD).min(self.deadline + BOOKMARK_PERIOD));
-                return Some(line("BOOKMARK", &self.bookmark()).into());
+                let mark = self.bookmark();
+                return Some(self.event("BOOKMARK", &mark).into());
             }
             let wake = self.next_bookmark.map_or(self.deadline, |at| at.min(self.deadline));
             let position = self.position;
@@ -188,7 +203,7 @@ impl Watch {
                 continue;
             }
             if let Some((kind, object)) = self.seen(&change.event()) {
-                text.push_str(&line(kind, &shown(&self.target.resource, &object)));
+                text.push_str(&self.event(kind, &shown(&self.target.resource, &object)));
                 count += 1;
                 if count >= BATCH_LIMIT {
                     break;

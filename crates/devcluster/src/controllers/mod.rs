@@ -55,9 +55,9 @@ pub enum Action {
     },
 }
 
-/// Everything that is to be done now.
-pub fn plan(state: &State, now: &str) -> Vec<Action> {
-    let mut actions = namespaces::plan(state, now);
+/// Everything that is to be done now. `authority` is the certificate that clients check the server's by.
+pub fn plan(state: &State, authority: &str, now: &str) -> Vec<Action> {
+    let mut actions = namespaces::plan(state, authority, now);
     actions.extend(definitions::plan(state, now));
     actions.extend(garbage::plan(state));
     actions.extend(events::plan(state, now));
@@ -72,7 +72,8 @@ pub async fn run(server: Arc<Server>) {
         let (actions, mut again) = {
             let published = server.store.read();
             let waiting = namespaces::waiting(&published.state);
-            let actions = plan(&published.state, &object::rfc3339(k8s_openapi::jiff::Timestamp::now()));
+            let now = object::rfc3339(k8s_openapi::jiff::Timestamp::now());
+            let actions = plan(&published.state, &server.authority, &now);
             (actions, waiting)
         };
         for action in actions {

@@ -13,41 +13,47 @@ use crate::store::{Key, Object, State};
 /// After this time a namespace that waits says what for.
 const TELLING: SignedDuration = SignedDuration::from_secs(2);
 
-/// What is to be done for namespaces.
-pub(super) fn plan(state: &State, now: &str) -> Vec<Action> {
+/// What is to be done for namespaces. `authority` is the certificate that clients check the server's by.
+pub(super) fn plan(state: &State, authority: &str, now: &str) -> Vec<Action> {
     let mut actions = Vec::new();
     for (key, namespace) in state.list("/namespaces", None) {
         if is_terminating(namespace) {
             actions.extend(terminate(state, key, namespace, now));
         } else {
-            actions.extend(furnish(state, name(namespace)));
+            actions.extend(furnish(state, name(namespace), authority));
         }
     }
     actions
 }
 
-/// A service account, and where clients in pods find the authority they trust (none here: plain HTTP on loopback).
-fn furnish(state: &State, namespace: &str) -> Vec<Action> {
-    let wanted = [
-        (
-            "serviceaccounts",
-            json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" } }),
-        ),
-        (
-            "configmaps",
-            json!({
-                "apiVersion": "v1", "kind": "ConfigMap", "data": { "ca.crt": "" },
-                "metadata": { "name": "kube-root-ca.crt", "annotations": {
-                    "kubernetes.io/description": "The development cluster speaks plain HTTP on loopback: there is no certificate." } },
-            }),
-        ),
-    ];
-    wanted
-        .into_iter()
-        .map(|(plural, object)| (Key::core(plural, namespace, name(&object)), object))
-        .filter(|(key, _)| state.get(key).is_none())
-        .map(|(key, object)| Action::Create { key, object })
-        .collect()
+/// A service account, and the authority that clients in pods trust.
+fn furnish(state: &State, namespace: &str, authority: &str) -> Vec<Action> {
+    let mut actions = Vec::new();
+    let key = Key::core("serviceaccounts", namespace, "default");
+    if state.get(&key).is_none() {
+        let object = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" } });
+        actions.push(Action::Create { key, object });
+    }
+    let key = Key::core("configmaps", namespace, "kube-root-ca.crt");
+    let data = json!({ "ca.crt": authority });
+    match state.get(&key) {
+        None => {
+            let object = json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "data": data,
+                "metadata": { "name": key.name, "annotations": { "kubernetes.io/description":
+                    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters." } },
+            });
+            actions.push(Action::Create { key, object });
+        }
+        Some(found) if found["data"] != data && !is_terminating(found) => {
+            let mut object = (**found).clone();
+            object["data"] = data;
+            let door = Door::Main;
+            actions.push(Action::Update { key, object, door });
+        }
+        Some(_) => {}
+    }
+    actions
 }
 
 fn terminate(state: &State, key: &Key, namespace: &Object, now: &str) -> Vec<Action> {

@@ -62,6 +62,14 @@ pub fn validate_definition(definition: &Value) -> Vec<FieldError> {
                 "schemas are required",
             ));
         }
+        let place = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        if version["schema"]["openAPIV3Schema"].is_object() {
+            errors.extend(super::structural::check(&version["schema"]["openAPIV3Schema"], &place));
+        }
+        errors.extend(super::rules::not_compiled(
+            &version["schema"]["openAPIV3Schema"],
+            &place,
+        ));
     }
     errors
 }

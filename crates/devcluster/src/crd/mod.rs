@@ -1,22 +1,28 @@
 //! Custom resources: what their definitions say, and what follows from it.
 
 mod definition;
+mod rules;
 mod schema;
+mod structural;
 mod validate;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kube_cel::RootContext;
 use serde_json::Value;
 
 pub use definition::{accepted_status, established, storage_versions, validate_definition};
+
+use rules::Rules;
 
 use crate::admission::strategy::Door;
 use crate::resource::{Catalog, Resource, ScalePaths};
 use crate::schema::{DecodeError, Shape};
 use crate::status::FieldError;
 use crate::store::State;
+use crate::table::PrinterColumns;
 
 const STORAGE: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
@@ -27,6 +33,12 @@ pub struct Custom {
     pub schema: Value,
     /// The same for merging.
     pub shape: Shape,
+    /// What Table answers show.
+    pub columns: PrinterColumns,
+    /// Rules in CEL.
+    rules: Rules,
+    /// What rules at the root may ask for.
+    root: RootContext,
     /// JSON paths of fields that can be selected by.
     pub selectable: Vec<String>,
     /// The revision at which it was first served: what happened before is not known to watches.
@@ -47,10 +59,20 @@ impl Custom {
         schema::default(&self.schema, object);
     }
 
-    /// What is wrong with an object.
+    /// What is wrong with an object: its structure first, then the rules, which suppose that the structure is right.
     pub fn validate(&self, old: Option<&Value>, new: &Value, door: Door) -> Vec<FieldError> {
-        let _ = (old, door);
-        validate::validate(&self.schema, new)
+        let mut errors = match door {
+            Door::Status => validate::validate_status(&self.schema, new),
+            _ => validate::validate(&self.schema, new),
+        };
+        if self.rules.is_empty() {
+            return errors;
+        }
+        match rules::unchecked(&errors) {
+            Some(note) => errors.push(note),
+            None => errors.extend(self.rules.check(old, new, &self.root)),
+        }
+        errors
     }
 }
 
@@ -95,6 +117,11 @@ impl Definitions {
                 let resource = resource_of(definition, version);
                 let schema = version["schema"]["openAPIV3Schema"].clone();
                 let shape = schema::root_shape(&schema);
+                let root = RootContext {
+                    api_version: resource.api_version(),
+                    api_group: resource.group.clone(),
+                    kind: resource.kind.clone(),
+                };
                 let selectable = version["selectableFields"].as_array().into_iter().flatten();
                 let selectable = selectable
                     .filter_map(|f| f["jsonPath"].as_str().map(str::to_string))
@@ -113,8 +140,11 @@ impl Definitions {
                     (
                         Arc::new(resource),
                         Arc::new(Custom {
+                            rules: Rules::of(&schema),
+                            root,
                             schema,
                             shape,
+                            columns: PrinterColumns::of(version),
                             selectable,
                             since,
                         }),
@@ -140,6 +170,13 @@ impl Definitions {
             .iter()
             .cloned()
             .chain(self.by_path.values().map(|(resource, _)| resource.clone()))
+    }
+
+    /// All resources, with the definitions of the custom ones.
+    pub fn resources_with_definition(&self) -> impl Iterator<Item = (Arc<Resource>, Option<Arc<Custom>>)> {
+        let built_in = Catalog::built_in().iter().map(|resource| (resource.clone(), None));
+        let custom = self.by_path.values();
+        built_in.chain(custom.map(|(resource, custom)| (resource.clone(), Some(custom.clone()))))
     }
 
     /// Whether anything is served in a group.

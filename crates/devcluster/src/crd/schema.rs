@@ -25,7 +25,14 @@ pub fn root_shape(schema: &Value) -> Shape {
         ("kind", Shape::Scalar(Scalar::String)),
         ("metadata", Shape::Named("meta/v1.ObjectMeta")),
     ] {
-        fields.fields.insert(name.into(), Field { shape, required: false });
+        fields.fields.insert(
+            name.into(),
+            Field {
+                shape,
+                required: false,
+                wire: None,
+            },
+        );
     }
     Shape::Struct(Arc::new(fields))
 }
@@ -92,6 +99,7 @@ fn struct_of(schema: &Value) -> Struct {
             Field {
                 shape: shape_of(schema),
                 required: false,
+                wire: None,
             },
         );
     }

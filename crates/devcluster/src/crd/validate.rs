@@ -11,6 +11,23 @@ pub fn validate(schema: &Value, object: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// What is wrong with the status of an object, when that alone is written.
+pub fn validate_status(schema: &Value, object: &Value) -> Vec<FieldError> {
+    let (schema, status) = (&schema["properties"]["status"], &object["status"]);
+    let mut errors = Vec::new();
+    if !status.is_null() {
+        visit(schema, status, "", &mut errors);
+    }
+    for error in &mut errors {
+        error.field = if error.field == place("") {
+            "status".into()
+        } else {
+            format!("status.{}", error.field)
+        };
+    }
+    errors
+}
+
 fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -76,6 +93,11 @@ fn type_fits(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldEr
     if !fits {
         let detail = format!("{} in body must be of type {wanted}: {found:?}", in_body(path));
         errors.push(typed(path, value, detail));
+        if wanted == "integer" && found == "number" {
+            // The real server's check of formats takes part, too.
+            let detail = format!("Checked value must be of type integer (default format) in {path}");
+            errors.push(FieldError::invalid(place(""), &"".into(), detail));
+        }
     }
     fits
 }
@@ -85,17 +107,10 @@ fn in_body(path: &str) -> String {
 }
 
 fn typed(path: &str, value: &Value, detail: String) -> FieldError {
-    let shown = match value {
-        Value::Object(_) | Value::Array(_) => format!("{:?}", type_name(value)),
-        scalar => format!(
-            "{:?}",
-            scalar.as_str().map_or_else(|| scalar.to_string(), |_| "string".into())
-        ),
-    };
     FieldError {
         kind: FieldErrorKind::TypeInvalid,
         field: place(path),
-        value: Some(shown),
+        value: Some(format!("{:?}", type_name(value))),
         detail,
     }
 }
@@ -242,7 +257,7 @@ fn string(schema: &Value, text: &str, path: &str, errors: &mut Vec<FieldError>) 
                 &text.into(),
                 format!("{path} in body must be of type {format}: {text:?}"),
             );
-            error.kind = FieldErrorKind::Invalid;
+            error.kind = FieldErrorKind::TypeInvalid;
             errors.push(error);
         }
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Applies all operations or none.
 ///
 /// # Errors
-/// The sentence the real server uses.
+/// Which operation failed, and why.
 pub fn apply(object: &mut Value, patch: &Patch) -> Result<(), String> {
     let before = object.clone();
     for operation in &patch.0 {
@@ -18,7 +18,7 @@ pub fn apply(object: &mut Value, patch: &Patch) -> Result<(), String> {
         }
         if let Err(error) = json_patch::patch(object, std::slice::from_ref(&lenient(object, operation))) {
             *object = before;
-            return Err(describe(operation, &error));
+            return Err(format!("{operation}: {error}"));
         }
     }
     Ok(())
@@ -40,18 +40,6 @@ fn lenient(object: &Value, operation: &PatchOperation) -> PatchOperation {
         }
     }
     operation.clone()
-}
-
-fn describe(operation: &PatchOperation, error: &json_patch::PatchError) -> String {
-    match operation {
-        PatchOperation::Test(test) => {
-            format!(
-                "the server rejected our request due to an error in our request: testing value {} failed",
-                test.path
-            )
-        }
-        _ => format!("the server rejected our request due to an error in our request: {error}"),
-    }
 }
 
 #[cfg(test)]

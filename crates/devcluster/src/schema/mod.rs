@@ -4,12 +4,14 @@
 //! definition. Both become the same [`Shape`].
 
 mod decode;
+mod protobuf;
 mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use decode::{DecodeError, decode, decode_base64};
+pub use protobuf::{ProtobufError, read_object};
 pub use table::{built_in, built_in_name};
 
 /// What a scalar is.
@@ -55,6 +57,17 @@ pub struct Field {
     pub shape: Shape,
     /// Whether the published type demands it.
     pub required: bool,
+    /// How Kubernetes' protobuf encoding has it; `None` for fields of custom resources.
+    pub wire: Option<Wire>,
+}
+
+/// A field in Kubernetes' protobuf encoding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wire {
+    /// Its number, after those of the messages it is embedded in.
+    pub path: Vec<u32>,
+    /// Whether a zero value that is sent is meant (Go's pointers, and what JSON never omits).
+    pub zero: bool,
 }
 
 /// A struct with known fields.

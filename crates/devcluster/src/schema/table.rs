@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
-use super::{Field, ListKind, Scalar, Shape, Struct};
+use super::{Field, ListKind, Scalar, Shape, Struct, Wire};
 
 const TEXT: &str = include_str!("kubernetes-1.36.types");
 
@@ -39,10 +39,14 @@ fn parse(text: &'static str) -> HashMap<&'static str, Struct> {
                 },
             ));
         } else if let (Some((_, fields)), Some((name, shape))) = (current.as_mut(), line.trim().split_once(' ')) {
-            let required = name.ends_with('!');
+            let (shape, wire) = match shape.split_once(' ') {
+                Some((shape, wire)) => (shape, Some(parse_wire(wire))),
+                None => (shape, None),
+            };
             let field = Field {
                 shape: parse_shape(shape),
-                required,
+                required: name.ends_with('!'),
+                wire,
             };
             fields.fields.insert(name.trim_end_matches('!').to_string(), field);
         }
@@ -55,10 +59,23 @@ fn parse(text: &'static str) -> HashMap<&'static str, Struct> {
     {
         for name in ["apiVersion", "kind"] {
             let shape = Shape::Scalar(Scalar::String);
-            fields.fields.insert(name.into(), Field { shape, required: false });
+            let field = Field {
+                shape,
+                required: false,
+                wire: None,
+            };
+            fields.fields.insert(name.into(), field);
         }
     }
     types
+}
+
+fn parse_wire(text: &'static str) -> Wire {
+    let numbers = text.trim_end_matches('*').split('.');
+    Wire {
+        path: numbers.map(|number| number.parse().unwrap_or_default()).collect(),
+        zero: text.ends_with('*'),
+    }
 }
 
 fn parse_shape(text: &'static str) -> Shape {
@@ -122,6 +139,32 @@ mod tests {
         }
         for name in names {
             assert!(built_in(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_the_protobuf_encoding_are_distinct_and_complete() {
+        for (name, fields) in TYPES.iter() {
+            let own = fields
+                .fields
+                .iter()
+                .filter(|(name, _)| !["apiVersion", "kind"].contains(&name.as_str()));
+            let wires: Vec<_> = own.map(|(_, field)| field.wire.as_ref()).collect();
+            // Clients of definitions of custom resources send JSON.
+            if name.starts_with("apiextensions/") {
+                assert!(wires.iter().all(Option::is_none), "{name}");
+                continue;
+            }
+            let mut paths: Vec<_> = wires
+                .iter()
+                .map(|wire| &wire.unwrap_or_else(|| panic!("{name}")).path)
+                .collect();
+            assert!(
+                paths.iter().all(|path| !path.is_empty() && !path.contains(&0)),
+                "{name}"
+            );
+            paths.sort();
+            assert!(paths.windows(2).all(|pair| !pair[1].starts_with(pair[0])), "{name}");
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use hanse_devcluster::DevCluster;
 use serde_json::{Value, json};
 
-use super::normalise;
+use super::kubectl::Kubectl;
+use super::{commands, normalise, served};
 
 /// Headers of an answer that are compared.
 const KEPT_HEADERS: [&str; 5] = ["content-type", "warning", "retry-after", "location", "allow"];
@@ -26,8 +27,13 @@ pub struct Replay<'a> {
     answers: Vec<Value>,
     /// Steps whose answers are not compared.
     apart: Vec<usize>,
+    /// How many times as long as the recorder a step waits for what comes by and by.
+    pub patience: u64,
     /// The step after which controllers start to act; from then on they are waited for.
     controllers: Option<usize>,
+    /// Made for the first command.
+    kubectl: Option<Kubectl>,
+    folder: tempfile::TempDir,
     /// What was not equal.
     pub differences: Vec<String>,
 }
@@ -53,7 +59,10 @@ impl<'a> Replay<'a> {
             volatile: Vec::new(),
             answers: Vec::new(),
             apart,
+            patience: PATIENCE,
             controllers,
+            kubectl: None,
+            folder: tempfile::tempdir().unwrap(),
             differences: Vec::new(),
         }
     }
@@ -83,6 +92,26 @@ impl<'a> Replay<'a> {
     async fn step(&mut self, index: usize, step: &Value) {
         if step["control"] == "compact" {
             self.cluster.compact();
+            self.answers.push(Value::Null);
+        } else if step["command"].is_array() {
+            let cluster = self.cluster;
+            let kubectl = self.kubectl.get_or_insert_with(|| {
+                let file = self.folder.path().join("kubeconfig");
+                cluster.write_kubeconfig(&file).unwrap();
+                Kubectl::with(&file)
+            });
+            let found = commands::step(kubectl, step).await;
+            let words: Vec<&str> = step["command"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
+            self.differences.extend(
+                found
+                    .into_iter()
+                    .map(|line| format!("step {index} ({}): {line}", words.join(" "))),
+            );
             self.answers.push(Value::Null);
         } else if step["watch"].is_object() {
             self.watch(index, step).await;
@@ -160,7 +189,7 @@ impl<'a> Replay<'a> {
 
     async fn ask(&self, step: &Value) -> Answer {
         let poll = &step["poll"];
-        let limit = Duration::from_secs(poll["seconds"].as_u64().unwrap_or(0) * PATIENCE);
+        let limit = Duration::from_secs(poll["seconds"].as_u64().unwrap_or(0) * self.patience);
         let start = Instant::now();
         loop {
             let answer = self.ask_once(&step["request"]).await;
@@ -199,9 +228,24 @@ impl<'a> Replay<'a> {
             ));
         }
         let headers = normalise::body(&expected["headers"], &[]);
-        normalise::differences("headers", &headers, &normalise::body(&answer.headers, &[]), &mut found);
-        let recorded = normalise::body(&expected["body"], &volatile);
-        normalise::differences("", &recorded, &normalise::body(&answer.body, &volatile), &mut found);
+        if expected["item"].is_null() {
+            normalise::differences("headers", &headers, &normalise::body(&answer.headers, &[]), &mut found);
+        }
+        let mut recorded = expected["body"].clone();
+        served::keep(&mut recorded);
+        let recorded = normalise::body(&recorded, &volatile);
+        if let Some(item) = expected["item"].as_object() {
+            // The recording kept one group of a long list.
+            let items = answer.body["items"].as_array().into_iter().flatten();
+            let one = items
+                .into_iter()
+                .find(|i| i["metadata"] == item["metadata"])
+                .cloned()
+                .unwrap_or_default();
+            normalise::differences("item", &expected["item"], &one, &mut found);
+        } else {
+            normalise::differences("", &recorded, &normalise::body(&answer.body, &volatile), &mut found);
+        }
         self.report(place, step, found);
     }
 

@@ -99,6 +99,13 @@ impl Local {
         self.cluster.client()
     }
 
+    /// Writes a kubeconfig as users have it.
+    pub fn kubeconfig(&self) -> PathBuf {
+        let path = self.folder.path().join("kubeconfig");
+        self.cluster.write_kubeconfig(&path).unwrap();
+        path
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

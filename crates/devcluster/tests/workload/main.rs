@@ -2,7 +2,10 @@
 //! only the development cluster promises, and the supervisor alone.
 #![allow(clippy::unwrap_used)]
 
+mod commands;
 mod contract;
+#[path = "../support/kubectl.rs"]
+mod kubectl;
 mod local;
 mod processes;
 mod suite;

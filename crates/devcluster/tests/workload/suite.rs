@@ -31,6 +31,13 @@ macro_rules! contract {
 }
 
 contract! {
+    access::acting_as_a_service_account,
+    access::reviews_tell_what_is_allowed,
+    access::the_authority_is_published,
+    custom::a_schema_prunes_defaults_and_refuses,
+    custom::rules_in_cel_decide,
+    custom::a_wrong_definition_is_refused,
+    custom::tables_show_the_columns_of_the_definition,
     deployments::becomes_ready_and_answers_at_its_address,
     deployments::a_rolling_update_refuses_no_connection,
     deployments::a_restart_by_annotation_replaces_the_pods,

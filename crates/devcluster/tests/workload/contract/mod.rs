@@ -4,6 +4,8 @@
 //! `REQUIRE_CLUSTER=1` on a real one (which must be able to pull [`IMAGE`] and to give load-balancer
 //! addresses that the machine running the suite can reach). Each function makes a namespace of its own.
 
+pub mod access;
+pub mod custom;
 pub mod deployments;
 pub mod failures;
 pub mod jobs;
