@@ -28,6 +28,7 @@ const DEBIAN_PROGRAMS: &[(&str, &str)] = &[
     ("npm", "npm"),
     ("tar", "tar"),
     ("unzip", "unzip"),
+    ("jq", "jq"),
     ("curl", "curl"),
     ("python3", "python3"),
     ("pip3", "python3-pip"),

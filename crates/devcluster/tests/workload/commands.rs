@@ -12,14 +12,15 @@ use crate::kubectl::{DEADLINE, Kubectl, Printed};
 use crate::local::Local;
 
 /// kubectl in a namespace of its own.
-struct Shell {
+pub struct Shell {
     kubectl: Kubectl,
-    namespace: String,
-    cluster: Option<Local>,
+    pub namespace: String,
+    /// `None`: a real cluster.
+    pub cluster: Option<Local>,
 }
 
 impl Shell {
-    async fn start(name: &str) -> Self {
+    pub async fn start(name: &str) -> Self {
         let required = std::env::var("REQUIRE_CLUSTER").as_deref() == Ok("1");
         let (kubectl, cluster) = if required {
             let file = std::env::var_os("KUBECONFIG").expect("REQUIRE_CLUSTER=1 needs a KUBECONFIG");
@@ -45,7 +46,7 @@ impl Shell {
         shell
     }
 
-    async fn run_with(&self, arguments: &[&str], stdin: &str) -> Printed {
+    pub async fn run_with(&self, arguments: &[&str], stdin: &str) -> Printed {
         let mut all = vec!["-n", self.namespace.as_str()];
         all.extend(arguments);
         self.kubectl.run(&all, stdin).await
@@ -56,7 +57,7 @@ impl Shell {
     }
 
     /// Runs a command that succeeds; what it prints.
-    async fn prints(&self, arguments: &[&str]) -> String {
+    pub async fn prints(&self, arguments: &[&str]) -> String {
         let printed = self.run(arguments).await;
         assert_eq!(
             printed.exit, 0,
@@ -67,7 +68,7 @@ impl Shell {
     }
 
     /// Runs a command that succeeds and prints something that matches.
-    async fn says(&self, arguments: &[&str], pattern: &str) -> String {
+    pub async fn says(&self, arguments: &[&str], pattern: &str) -> String {
         let printed = self.prints(arguments).await;
         assert!(
             Regex::new(pattern).unwrap().is_match(&printed),
@@ -87,7 +88,7 @@ impl Shell {
         );
     }
 
-    async fn apply(&self, manifest: &Value, pattern: &str) {
+    pub async fn apply(&self, manifest: &Value, pattern: &str) {
         let printed = self.run_with(&["apply", "-f", "-"], &manifest.to_string()).await;
         assert_eq!(printed.exit, 0, "{}", printed.stderr);
         assert!(
@@ -98,7 +99,7 @@ impl Shell {
     }
 
     /// Ends with the namespace gone.
-    async fn finish(self) {
+    pub async fn finish(self) {
         self.says(&["delete", "namespace", &self.namespace, "--timeout=100s"], "deleted")
             .await;
         if let Some(cluster) = self.cluster {

@@ -14,7 +14,7 @@ use crate::contract::IMAGE;
 pub struct Local {
     cluster: DevCluster,
     folder: tempfile::TempDir,
-    _ranges: Ranges,
+    ranges: Ranges,
 }
 
 /// Three blocks of loopback addresses that are this test's as long as the value lives.
@@ -91,7 +91,7 @@ impl Local {
         Self {
             cluster,
             folder,
-            _ranges: ranges,
+            ranges,
         }
     }
 
@@ -104,6 +104,11 @@ impl Local {
         let path = self.folder.path().join("kubeconfig");
         self.cluster.write_kubeconfig(&path).unwrap();
         path
+    }
+
+    /// The first two numbers of the cluster's addresses.
+    pub fn network(&self) -> String {
+        self.ranges.network()
     }
 
     pub fn folder(&self) -> &Path {

@@ -2,6 +2,7 @@
 //! only the development cluster promises, and the supervisor alone.
 #![allow(clippy::unwrap_used)]
 
+mod balancers;
 mod commands;
 mod contract;
 #[path = "../support/kubectl.rs"]

@@ -74,7 +74,15 @@ pub(crate) async fn run(context: ServiceContext, shutdown: CancellationToken) {
     let controller = Controller::new(services.clone(), watcher::Config::default());
     let known = controller.store();
     let controller = controller
-        .owns(Api::<EndpointSlice>::all(client.clone()), watcher::Config::default())
+        // By their label and not their owner, as kube-proxy: who writes slices of a Service without selector owns them.
+        .watches(
+            Api::<EndpointSlice>::all(client.clone()),
+            watcher::Config::default(),
+            |slice| {
+                let service = slice.labels().get(endpoints::SERVICE_NAME)?;
+                Some(ObjectRef::new(service).within(&slice.namespace()?))
+            },
+        )
         .watches(Api::<Pod>::all(client), watcher::Config::default(), move |pod| {
             let selecting = known
                 .state()
