@@ -141,6 +141,18 @@ impl Store {
         )
     }
 
+    /// Removes blocks, all or none; those that are not there are not missed.
+    pub fn remove_blocks(&self, blocks: &[BlockId]) -> Result<(), StoreError> {
+        let transaction = self.0.begin_write().map_err(io)?;
+        {
+            let mut table = transaction.open_table(BLOCKS).map_err(io)?;
+            for id in blocks {
+                table.remove(block_key(id).as_slice()).map_err(io)?;
+            }
+        }
+        transaction.commit().map_err(io)
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let transaction = self.0.begin_read().map_err(io)?;
         let opened = transaction.open_table(table).map_err(io)?;

@@ -19,6 +19,10 @@ const IN_FLIGHT: usize = 16;
 /// How long a holder may take for a block: with four asked at a time, a line of a megabit a second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// After this long without an answer the root is asked for elsewhere as well: nothing goes on without it, and a small blob is
+/// nothing else.
+const ROOT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -28,7 +32,7 @@ pub enum Effect {
     Keep(BlockId),
     /// The holder sent something else than it was asked for: have no more to do with it.
     Ban(PeerId),
-    /// Nobody that is known has what is missing: look for other holders.
+    /// Nobody that is known has what is missing: look for other holders, and say when that is over ([`Fetch::looked`]).
     FindHolders,
     /// Every block is there.
     Done,
@@ -106,10 +110,15 @@ impl Fetch {
 
     /// Peers that may have blocks.
     pub fn found(&mut self, holders: impl IntoIterator<Item = PeerId>, now: UnixMillis) -> Vec<Effect> {
-        self.looking = false;
         for holder in holders {
             self.holders.found(holder);
         }
+        self.effects(now)
+    }
+
+    /// The search for holders is over.
+    pub fn looked(&mut self, now: UnixMillis) -> Vec<Effect> {
+        self.looking = false;
         self.effects(now)
     }
 
@@ -164,6 +173,11 @@ impl Fetch {
         for (id, holder) in late {
             self.unanswered(&holder, &id, Answer::Failed);
         }
+        let root = self.asked.get(&self.root);
+        if matches!(self.blocks, Blocks::Root) && root.is_some_and(|(_, since)| now.since(*since) >= ROOT_PATIENCE) {
+            // Its answer counts all the same, should it still come.
+            self.asked.remove(&self.root);
+        }
         self.effects(now)
     }
 
@@ -182,7 +196,8 @@ impl Fetch {
     }
 
     fn unanswered(&mut self, holder: &PeerId, id: &BlockId, how: Answer) {
-        if self.holders.answered(holder, id, how) {
+        let open = self.holders.answered(holder, id, how);
+        if open && self.asked.get(id).is_some_and(|(asked, _)| asked == holder) {
             self.asked.remove(id);
         }
     }

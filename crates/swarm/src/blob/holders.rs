@@ -22,6 +22,12 @@ struct Holder {
     failures: u32,
 }
 
+impl Holder {
+    fn may_have(&self, block: &BlockId) -> bool {
+        self.failures < MOST_FAILURES && !self.has_not.contains(block)
+    }
+}
+
 /// The holders that one fetch asks.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
@@ -62,7 +68,7 @@ impl Holders {
     /// Whom to ask for `block`: of those who may have it the one with the fewest open questions.
     pub fn choose(&mut self, block: BlockId) -> Option<PeerId> {
         let able = self.known.iter_mut().filter(|(_, holder)| {
-            holder.asked.len() < AT_A_TIME && holder.failures < MOST_FAILURES && !holder.has_not.contains(&block)
+            holder.asked.len() < AT_A_TIME && !holder.asked.contains(&block) && holder.may_have(&block)
         });
         let (peer, holder) = able.min_by_key(|(_, holder)| (holder.failures, holder.asked.len()))?;
         holder.asked.insert(block);
@@ -84,9 +90,9 @@ impl Holders {
         holder.asked.remove(block)
     }
 
-    /// Whether anybody may still have `block`.
+    /// Whether anybody may still have `block` who is not being asked for it.
     pub fn any_for(&self, block: &BlockId) -> bool {
-        let able = |holder: &Holder| holder.failures < MOST_FAILURES && !holder.has_not.contains(block);
+        let able = |holder: &Holder| !holder.asked.contains(block) && holder.may_have(block);
         self.known.values().any(able)
     }
 }

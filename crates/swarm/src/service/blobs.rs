@@ -1,6 +1,6 @@
 //! Blocks for others, and the network's part in fetching.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -8,7 +8,7 @@ use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 use libp2p::kad::{self, QueryId};
 use libp2p::request_response::{Event, Message, ResponseChannel};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::command::Answered;
@@ -27,16 +27,12 @@ pub(super) struct Read {
     pub answer: BlockAnswer,
 }
 
-struct Search {
-    found: BTreeSet<PeerId>,
-    asked_by: oneshot::Sender<Vec<PeerId>>,
-}
-
 /// What is under way.
 #[derive(Default)]
 pub(super) struct Blobs {
     reads: FuturesUnordered<JoinHandle<Read>>,
-    searches: HashMap<QueryId, Search>,
+    /// Who hears of the holders that a search finds.
+    searches: HashMap<QueryId, mpsc::Sender<Vec<PeerId>>>,
 }
 
 impl Blobs {
@@ -124,29 +120,32 @@ impl Run {
         }
     }
 
-    /// The neighbours, and who is said to have the blob.
-    pub(super) fn find_holders(&mut self, root: BlockId, asked_by: oneshot::Sender<Vec<PeerId>>) {
-        let domains = self
-            .swarm
-            .connected_peers()
-            .filter(|peer| self.member.table.get(peer).is_some());
-        let found = domains.take(MOST_HOLDERS).copied().collect();
+    /// Says no longer that this domain has the blob. Who was told so forgets it in time.
+    pub(super) fn withdraw(&mut self, root: BlockId) {
+        self.swarm.behaviour_mut().kad.stop_providing(&provider_key(&root));
+    }
+
+    /// The neighbours at once, domains before others, and then who is said to have the blob.
+    pub(super) fn find_holders(&mut self, root: BlockId, told: mpsc::Sender<Vec<PeerId>>) {
+        let mut neighbours: Vec<_> = self.swarm.connected_peers().copied().collect();
+        neighbours.sort_by_key(|peer| self.member.table.get(peer).is_none());
+        neighbours.truncate(MOST_HOLDERS);
+        // Who asked may have given up, here and below.
+        let _ = told.try_send(neighbours);
         let query = self.swarm.behaviour_mut().kad.get_providers(provider_key(&root));
-        self.blobs.searches.insert(query, Search { found, asked_by });
+        self.blobs.searches.insert(query, told);
     }
 
     pub(super) fn holders_found(&mut self, query: QueryId, result: kad::GetProvidersResult, last: bool) {
-        let Some(search) = self.blobs.searches.get_mut(&query) else {
+        let Some(told) = self.blobs.searches.get(&query) else {
             return;
         };
         if let Ok(kad::GetProvidersOk::FoundProviders { providers, .. }) = result {
-            let room = (2 * MOST_HOLDERS).saturating_sub(search.found.len());
-            search.found.extend(providers.into_iter().take(room));
+            let others = providers.into_iter().filter(|peer| *peer != self.name);
+            let _ = told.try_send(others.take(MOST_HOLDERS).collect());
         }
-        if last && let Some(Search { mut found, asked_by }) = self.blobs.searches.remove(&query) {
-            found.remove(&self.name);
-            // Who asked may have given up.
-            let _ = asked_by.send(found.into_iter().collect());
+        if last {
+            self.blobs.searches.remove(&query);
         }
     }
 }

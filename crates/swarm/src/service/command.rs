@@ -114,7 +114,9 @@ pub(super) enum Command {
     Status(oneshot::Sender<Status>),
     LookUp(PeerId, oneshot::Sender<Result<Announcement, LookUpError>>),
     Provide(BlockId),
-    FindHolders(BlockId, oneshot::Sender<Vec<PeerId>>),
+    Withdraw(BlockId),
+    /// Hears of holders as they are found; the search is over when nothing more can come.
+    FindHolders(BlockId, mpsc::Sender<Vec<PeerId>>),
     Ask(PeerId, BlockId, oneshot::Sender<Answered>),
     Ban(PeerId),
     AskPeer(Question),

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Answered, BlobError, Command, Commands, Stopped};
@@ -18,17 +18,23 @@ use crate::store::{Store, StoreError};
 
 /// How often it is looked whether a holder takes too long.
 const TICK: Duration = Duration::from_secs(1);
+/// How many answers to a search for holders wait to be heard; what comes beyond them is lost.
+const HEARD: usize = 32;
 
 /// Something that was waited for.
 enum Event {
     Answer(PeerId, BlockId, Answered),
-    Holders(Vec<PeerId>),
+    /// Holders were found, and more may be.
+    Holders(Vec<PeerId>, mpsc::Receiver<Vec<PeerId>>),
+    Looked,
 }
 
 type Waiting = FuturesUnordered<BoxFuture<'static, Event>>;
 
+/// `holders` are asked before anybody else is looked for.
 pub(super) async fn fetch(
     root: BlockId,
+    holders: &[PeerId],
     most: u64,
     within: Duration,
     commands: &Commands,
@@ -46,7 +52,12 @@ pub(super) async fn fetch(
         });
         failed.map_or(Ok(begun), Err)
     };
-    let (mut fetch, effects) = off_thread(begin).await?;
+    let (mut fetch, mut effects) = off_thread(begin).await?;
+    // Who is known is asked before anybody is looked for.
+    if !holders.is_empty() && effects == [Effect::FindHolders] {
+        effects = fetch.found(holders.iter().copied(), now());
+        effects.extend(fetch.looked(now()));
+    }
     let (mut waiting, mut searched) = (Waiting::new(), false);
     let mut tick = tokio::time::interval(TICK);
     let mut done = carry_out(effects, None, root, commands, store, &mut waiting, &mut searched).await?;
@@ -55,7 +66,11 @@ pub(super) async fn fetch(
             () = tokio::time::sleep_until(end) => return Err(late(root, within, &fetch)),
             _ = tick.tick() => (fetch.passed(now()), None),
             Some(event) = waiting.next() => match event {
-                Event::Holders(holders) => (fetch.found(holders, now()), None),
+                Event::Holders(holders, more) => {
+                    waiting.push(Box::pin(hear(more)));
+                    (fetch.found(holders, now()), None)
+                }
+                Event::Looked => (fetch.looked(now()), None),
                 Event::Answer(holder, block, Some(BlockAnswer::Block(bytes))) => {
                     (fetch.arrived(holder, block, &bytes, now()), Some(bytes))
                 }
@@ -69,6 +84,13 @@ pub(super) async fn fetch(
     off_thread(move || whole(root, &disk))
         .await?
         .ok_or_else(|| late(root, within, &fetch))
+}
+
+async fn hear(mut found: mpsc::Receiver<Vec<PeerId>>) -> Event {
+    match found.recv().await {
+        Some(holders) => Event::Holders(holders, found),
+        None => Event::Looked,
+    }
 }
 
 /// `true` when the blob is there.
@@ -91,7 +113,7 @@ async fn carry_out(
                 }));
             }
             Effect::FindHolders => {
-                let (done, answer) = oneshot::channel();
+                let (told, heard) = mpsc::channel(HEARD);
                 // Those who were asked before had nothing: a moment later there may be others.
                 let pause = if std::mem::replace(searched, true) {
                     TICK
@@ -101,13 +123,10 @@ async fn carry_out(
                 let commands = commands.clone();
                 waiting.push(Box::pin(async move {
                     tokio::time::sleep(pause).await;
-                    let asked = commands.send(Command::FindHolders(root, done)).await;
-                    let found = if asked.is_ok() {
-                        answer.await.unwrap_or_default()
-                    } else {
-                        Vec::new()
-                    };
-                    Event::Holders(found)
+                    match commands.send(Command::FindHolders(root, told)).await {
+                        Ok(()) => hear(heard).await,
+                        Err(Stopped) => Event::Looked,
+                    }
                 }));
             }
             Effect::Keep(block) => {
@@ -133,9 +152,20 @@ fn late(root: BlockId, within: Duration, fetch: &Fetch) -> BlobError {
     BlobError::Late { root, within, missing }
 }
 
-/// The blob from its blocks on the disk; `None` if one is missing after all.
-fn whole(root: BlockId, store: &Store) -> Result<Option<Bytes>, StoreError> {
-    let Some(first) = store.block(&root)? else {
+/// The blocks of the blob as far as they are known: its root, and what the root lists if it lies here.
+pub(super) fn blocks_of(root: BlockId, store: &Store) -> Result<Vec<BlockId>, StoreError> {
+    let mut blocks = vec![root];
+    if root.codec() == Codec::DagPb
+        && let Some(Ok(node)) = store.block(&root)?.map(|first| FileNode::decode(&first))
+    {
+        blocks.extend(node.leaves().iter().map(|leaf| leaf.id));
+    }
+    Ok(blocks)
+}
+
+/// The blob from its blocks on the disk; `None` if one is missing or damaged after all.
+pub(super) fn whole(root: BlockId, store: &Store) -> Result<Option<Bytes>, StoreError> {
+    let Some(first) = store.block(&root)?.filter(|first| root.matches(first)) else {
         return Ok(None);
     };
     if root.codec() == Codec::Raw {
@@ -146,7 +176,7 @@ fn whole(root: BlockId, store: &Store) -> Result<Option<Bytes>, StoreError> {
     };
     let mut blob = Vec::with_capacity(usize::try_from(node.size()).unwrap_or_default());
     for leaf in node.leaves() {
-        match store.block(&leaf.id)? {
+        match store.block(&leaf.id)?.filter(|block| leaf.id.matches(block)) {
             Some(block) => blob.extend_from_slice(&block),
             None => return Ok(None),
         }

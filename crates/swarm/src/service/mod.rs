@@ -7,6 +7,7 @@ mod command;
 mod compare;
 mod fetch;
 mod hear;
+mod keep;
 mod look;
 mod messages;
 mod run;
@@ -181,9 +182,7 @@ impl Swarm {
     /// # Errors
     /// If it has more than `most` bytes, is not well made, or did not arrive in time.
     pub async fn blob(&self, root: BlockId, most: u64, within: Duration) -> Result<Bytes, BlobError> {
-        let blob = fetch::fetch(root, most, within, &self.commands, &self.store).await?;
-        self.commands.send(Command::Provide(root)).await?;
-        Ok(blob)
+        self.blob_from(root, &[], most, within).await
     }
 
     /// Leaves the swarm and waits until the network is closed. A domain that goes for good publishes

@@ -158,7 +158,8 @@ impl Run {
             }
             Command::LookUp(name, done) => self.look_up(name, Some(done)),
             Command::Provide(root) => self.provide(root),
-            Command::FindHolders(root, done) => self.find_holders(root, done),
+            Command::Withdraw(root) => self.withdraw(root),
+            Command::FindHolders(root, told) => self.find_holders(root, told),
             Command::Ask(holder, block, done) => self.ask(holder, block, done),
             Command::AskPeer(question) => self.ask_peer(question),
             Command::Ban(peer) => {

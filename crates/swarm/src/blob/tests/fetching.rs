@@ -200,7 +200,35 @@ fn nobody_is_waited_for_longer_than_his_time() {
     assert_eq!(fetch.passed(world.now), vec![], "others were asked for already");
     let effects = fetch.found([peer(9)], world.now);
     assert_eq!(effects, vec![Effect::Ask(peer(9), layout.root())]);
+    assert_eq!(fetch.looked(world.now), vec![]);
     assert_eq!(fetch.lost(&peer(9), world.now), vec![Effect::FindHolders]);
+}
+
+#[test]
+fn a_frozen_holder_delays_the_root_by_seconds_and_its_late_answer_counts() {
+    let layout = blob(0);
+    let root = layout.root();
+    let (mut fetch, _) = Fetch::new(root, LARGEST_BLOB, |_| None);
+    assert_eq!(fetch.found([peer(1)], NOW), vec![Effect::Ask(peer(1), root)]);
+    assert_eq!(fetch.looked(NOW), vec![]);
+    let later = |ms: u64| NOW.plus(Duration::from_millis(ms));
+    assert_eq!(fetch.passed(later(1_000)), vec![]);
+    assert_eq!(
+        fetch.passed(later(2_000)),
+        vec![Effect::FindHolders],
+        "who else has it?"
+    );
+    assert_eq!(
+        fetch.found([peer(1), peer(2)], later(2_100)),
+        vec![Effect::Ask(peer(2), root)]
+    );
+    assert_eq!(
+        fetch.failed(&peer(1), &root, later(2_200)),
+        vec![],
+        "the other is being asked"
+    );
+    let effects = fetch.arrived(peer(1), root, &content(100), later(2_300));
+    assert_eq!(effects, vec![Effect::Keep(root), Effect::Done]);
 }
 
 #[test]

@@ -73,3 +73,31 @@ async fn a_blob_that_nobody_has_or_that_is_too_large_is_an_error_in_time() {
     let error = reader.swarm.blob(root, LARGEST_BLOCK as u64, SOON).await.unwrap_err();
     assert!(error.to_string().contains("at most 1048576"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_holder_is_asked_first_and_what_was_forgotten_is_gone() {
+    let swarm_key = SwarmKey::generate();
+    let author = Domain::start(&swarm_key, 1, &[]).await;
+    let reader = Domain::start(&swarm_key, 2, &[author.address().await]).await;
+    let blob = Bytes::from_static(b"a manifest");
+    let root = author.swarm.add_blob(blob.clone()).await.unwrap();
+    // Neither has published a record: who is in the swarm can hold blobs all the same.
+    let fetched = reader.swarm.blob_from(root, &[author.swarm.name()], 100, SOON).await;
+    assert_eq!(fetched.unwrap(), blob);
+    assert_eq!(reader.swarm.kept(root).await.unwrap(), Some(blob.clone()));
+
+    author.swarm.forget(root).await.unwrap();
+    assert_eq!(author.swarm.kept(root).await.unwrap(), None);
+    assert_eq!(
+        author.swarm.blob(root, 100, SOON).await.unwrap(),
+        blob,
+        "the reader holds it now"
+    );
+
+    for domain in [&author, &reader] {
+        domain.swarm.forget(root).await.unwrap();
+        domain.swarm.forget(root).await.unwrap();
+    }
+    let error = reader.swarm.blob(root, 100, Duration::from_secs(2)).await.unwrap_err();
+    assert!(error.to_string().contains("nobody who was asked has it"), "{error}");
+}
