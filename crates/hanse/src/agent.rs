@@ -137,7 +137,7 @@ impl Agent {
         }
         let consortium = open_consortium(config, contracts.clone(), &keys, node.as_ref())?;
         let of_ledger = crate::ledger::routes(contracts.clone(), node.as_ref());
-        let ledger = Federation::new(contracts, keys.ledger.clone());
+        let ledger = Federation::new(contracts);
         let store = Store::open(&config.data_dir.join("orchestrator.redb"))?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -155,6 +155,7 @@ impl Agent {
             ledger,
             Cluster::new(client),
             store,
+            swarm.clone(),
             keys.sealing.clone(),
             http,
         )

@@ -2,8 +2,8 @@
 
 use hanse_cluster::ClusterError;
 use hanse_ledger::LedgerError;
+use hanse_swarm::service::BlobError;
 
-use crate::manifests::FetchError;
 use crate::store::StoreError;
 
 /// A step failed.
@@ -18,9 +18,9 @@ pub enum StepError {
     /// The agent's own store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A manifest could not be fetched.
+    /// A manifest could not be had, or not be kept.
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Manifest(#[from] BlobError),
     /// Something that another domain gave us can't be used; trying again does not help.
     #[error("{0}")]
     Unusable(String),

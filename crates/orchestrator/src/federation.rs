@@ -2,12 +2,11 @@
 //! a decision that is carried out again after a crash takes effect once.
 
 use alloy::primitives::{Address, B256, Bytes, U256};
-use alloy::signers::SignerSync;
-use alloy::signers::local::PrivateKeySigner;
 use futures::{Stream, StreamExt};
 use hanse_agreement::{Account, Agreement, AgreementId, Announcement, Bid};
 use hanse_contracts::{IConsortium, IFederation};
 use hanse_ledger::{Cursor, IntentKey, Ledger, LedgerError, Refusal};
+use hanse_swarm::PeerId;
 use sha2::{Digest, Sha256};
 
 use crate::events::{Happening, Told};
@@ -26,19 +25,20 @@ pub struct Member {
     pub validator_key: [u8; 32],
     /// Multiaddr of its ledger node.
     pub consensus_address: String,
+    /// Its name in the swarm, if it has told a usable one.
+    pub peer: Option<PeerId>,
 }
 
 /// The federation protocol over a ledger.
 #[derive(Clone)]
 pub struct Federation {
     ledger: Ledger,
-    signer: PrivateKeySigner,
 }
 
 impl Federation {
-    /// `signer` is the account that `ledger` was connected with.
-    pub fn new(ledger: Ledger, signer: PrivateKeySigner) -> Self {
-        Self { ledger, signer }
+    /// Over this client.
+    pub fn new(ledger: Ledger) -> Self {
+        Self { ledger }
     }
 
     /// This domain's account.
@@ -54,14 +54,6 @@ impl Federation {
     /// Ends the ledger client; what is in flight is taken up by the next start.
     pub async fn shutdown(&self) {
         self.ledger.shutdown().await;
-    }
-
-    /// An EIP-191 signature by this domain's account, in hex.
-    pub fn sign_message(&self, text: &str) -> Result<String, LedgerError> {
-        let signature = self.signer.sign_message_sync(text.as_bytes());
-        signature
-            .map(|signature| signature.to_string())
-            .map_err(|error| LedgerError::Config(error.to_string()))
     }
 
     /// Announces; a repetition of the same announcement takes effect once.
@@ -251,5 +243,6 @@ fn member_in(info: IConsortium::MemberInfo) -> Member {
         sealing_key: info.sealingKey.0,
         validator_key: info.validatorKey.0,
         consensus_address: info.consensusAddress,
+        peer: info.peerId.parse().ok(),
     }
 }

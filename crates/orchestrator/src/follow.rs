@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::clock::now_ms;
 use crate::error::StepError;
 use crate::events::{Happening, Told};
-use crate::model::{ProviderRecord, Step, Timeline, Want};
+use crate::model::{ManifestCopy, ProviderRecord, Step, Timeline, Want};
 use crate::service::Shared;
 use crate::store::Batch;
 use crate::told::Mark;
@@ -144,6 +144,7 @@ impl Shared {
             deploying: false,
             torn_down: false,
             sealed_endpoint: None,
+            manifest: ManifestCopy::default(),
             outcome: None,
             ..record
         }))
@@ -219,6 +220,7 @@ pub(crate) fn provider_record(agreement: &Agreement, creator: Account, offer: Of
         creator,
         requirements: agreement.announcement.requirements,
         manifest_hash: agreement.announcement.manifest_hash,
+        manifest: ManifestCopy::default(),
         offer: offer.terms,
         price_per_hour: offer.price_per_hour,
         bid_round: 0,

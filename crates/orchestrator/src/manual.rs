@@ -11,7 +11,7 @@ use crate::follow::provider_record;
 use crate::model::{ConsumerRecord, ProviderRecord};
 use crate::request::{FederationRequest, RequestError};
 use crate::service::{Orchestrator, Shared};
-use crate::store::StoreError;
+use crate::store::{Batch, StoreError};
 
 const LONGEST_KEY: usize = 256;
 
@@ -60,18 +60,9 @@ impl Orchestrator {
                 return Ok(record);
             }
         }
-        let record = self.shared.record_of(request).await?;
-        let (stored, id, key) = (record.clone(), record.id(), key.to_owned());
-        self.shared
-            .store
-            .commit(move |batch| {
-                batch.put_answer(&key, &(wanted, id))?;
-                batch.put_consumer(&stored)
-            })
-            .await
-            .map_err(StepError::from)?;
-        self.shared.drive(id);
-        Ok(record)
+        let key = key.to_owned();
+        let remember = move |batch: &mut Batch, id: AgreementId| batch.put_answer(&key, &(wanted, id));
+        self.shared.accept(request, remember).await
     }
 
     /// Bids on an announcement whether or not bidding is switched on, if there is room. A bid that was placed before is

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use hanse_agreement::{AgreementId, Announcement, Hash, Terms, limits};
+use bytes::Bytes;
+use hanse_agreement::{AgreementId, Announcement, Terms, limits};
 use hanse_cluster::SecretValues;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,6 +13,7 @@ use crate::clock::now_ms;
 use crate::error::StepError;
 use crate::model::{ConsumerRecord, NewAgreement, Outcome, Scenario, Want};
 use crate::service::{Orchestrator, Shared};
+use crate::store::{Batch, StoreError};
 use crate::{manifests, parts};
 
 /// Of the sealed parameters this much may be values of Secrets, as JSON in bytes; the rest is for addresses and the seal.
@@ -133,23 +135,34 @@ pub enum RequestError {
 impl Orchestrator {
     /// Writes the request down and starts to pursue it; from here on it survives a crash.
     pub async fn federate(&self, request: &FederationRequest) -> Result<ConsumerRecord, RequestError> {
-        let record = self.shared.record_of(request).await?;
-        let (stored, id) = (record.clone(), record.id());
-        self.shared
-            .store
-            .commit(move |batch| batch.put_consumer(&stored))
-            .await
-            .map_err(StepError::from)?;
-        self.shared.drive(id);
-        Ok(record)
+        self.shared.accept(request, |_, _| Ok(())).await
     }
 }
 
 impl Shared {
-    pub(crate) async fn record_of(
+    /// Publishes what is to move, writes the request down together with what `beside` writes, and starts to pursue it.
+    pub(crate) async fn accept(
         self: &Arc<Self>,
         request: &FederationRequest,
+        beside: impl FnOnce(&mut Batch, AgreementId) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<ConsumerRecord, RequestError> {
+        let (record, manifest) = self.record_of(request).await?;
+        let (stored, id) = (record.clone(), record.id());
+        let write_down = self.store.commit(move |batch| {
+            beside(batch, id)?;
+            batch.put_consumer(&stored)
+        });
+        // On the disk and on offer before anybody is told its hash.
+        let published = self
+            .manifests
+            .publish(manifest, async { write_down.await.map_err(StepError::from) });
+        published.await?;
+        self.drive(id);
+        Ok(record)
+    }
+
+    /// The record of a request, and the manifest of what is to move.
+    async fn record_of(self: &Arc<Self>, request: &FederationRequest) -> Result<(ConsumerRecord, Bytes), RequestError> {
         check_times(request)?;
         let service = self
             .store
@@ -198,11 +211,7 @@ impl Shared {
             .to_yaml()
             .map_err(|error| StepError::Unusable(error.to_string()))?
             .into_bytes();
-        let hash = manifests::hash(&bytes);
-        self.store
-            .commit(move |batch| batch.put_manifest(&hash, &bytes))
-            .await
-            .map_err(StepError::from)?;
+        check_size(bytes.len())?;
 
         let others = self
             .ledger
@@ -216,12 +225,12 @@ impl Shared {
             ..request.requirements.unwrap_or(service.definition.requirements)
         };
         let now = now_ms();
-        Ok(ConsumerRecord::from(NewAgreement {
+        let record = ConsumerRecord::from(NewAgreement {
             announcement: Announcement {
                 id: fresh_id(),
                 description: format!("{} ({})", service.definition.name, request.scenario),
                 requirements,
-                manifest_hash: Hash(hash),
+                manifest_hash: manifests::hash(&bytes),
                 bid_deadline: now / 1000 + request.bid_seconds,
                 deploy_deadline: now / 1000 + request.bid_seconds + request.deploy_seconds,
                 confirm_window: request.confirm_seconds,
@@ -237,8 +246,25 @@ impl Shared {
             hours_paid: request.hours_paid,
             retries: request.retries,
             previous: None,
-        }))
+        });
+        Ok((record, bytes.into()))
     }
+}
+
+/// A manifest is one block of a blob: the hash on the ledger does not say of what kind a block is that lists others.
+fn check_size(size: usize) -> Result<(), RequestError> {
+    if size <= manifests::LARGEST {
+        return Ok(());
+    }
+    let reason = format!(
+        "the manifest of the part that moves has {size} bytes; at most {} travel. Move large files out of its ConfigMaps, for instance \
+         into an image",
+        manifests::LARGEST
+    );
+    Err(RequestError::Invalid {
+        field: "service",
+        reason,
+    })
 }
 
 /// What Secrets hold travels sealed, with the award, which has room for little.
@@ -312,6 +338,8 @@ pub(crate) fn successor(record: &ConsumerRecord, outcome: &Outcome, now_ms: u64)
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use hanse_agreement::Hash;
+
     use super::*;
 
     const REQUIREMENTS: Terms = Terms {
@@ -363,6 +391,13 @@ pub(crate) mod tests {
         assert!(check_secrets(&secrets(2_200)).is_ok());
         let error = check_secrets(&secrets(2_400)).expect_err("too much");
         assert!(error.to_string().contains("3072 travel sealed"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_that_is_no_single_block_is_refused_before_anything_is_announced() {
+        assert!(check_size(1 << 20).is_ok());
+        let error = check_size((1 << 20) + 1).expect_err("too much");
+        assert!(error.to_string().contains("at most 1048576 travel"), "{error}");
     }
 
     #[test]

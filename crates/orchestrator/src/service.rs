@@ -8,6 +8,7 @@ use std::time::Duration;
 use hanse_agreement::{Account, AgreementId, State};
 use hanse_cluster::Cluster;
 use hanse_metrics::Registry;
+use hanse_swarm::Swarm;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use crate::clock::now_ms;
 use crate::config::{Bidding, OrchestratorConfig};
 use crate::error::StepError;
 use crate::federation::{Federation, Member};
+use crate::manifests::Manifests;
 use crate::model::{ConsumerRecord, LocalService, Outcome, ProviderRecord};
 use crate::plan::{self, Next};
 use crate::sealing::SealingKey;
@@ -31,6 +33,7 @@ pub struct Shared {
     pub(crate) ledger: Federation,
     pub(crate) cluster: Cluster,
     pub(crate) store: Store,
+    pub(crate) manifests: Manifests,
     pub(crate) sealing: SealingKey,
     pub(crate) http: reqwest::Client,
     pub(crate) webhooks: Notify,
@@ -57,14 +60,16 @@ impl Orchestrator {
         ledger: Federation,
         cluster: Cluster,
         store: Store,
+        swarm: Arc<Swarm>,
         sealing: SealingKey,
         http: reqwest::Client,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, StepError> {
         let shared = Arc::new(Shared {
             config,
             ledger,
             cluster,
             store,
+            manifests: Manifests::new(swarm),
             sealing,
             http,
             webhooks: Notify::new(),
@@ -75,6 +80,9 @@ impl Orchestrator {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
+        for hash in shared.needed_manifests()? {
+            shared.manifests.offer(&hash).await?;
+        }
         for record in shared.store.consumers()? {
             shared.drive(record.id());
         }
@@ -175,6 +183,9 @@ impl Shared {
         };
         let successor = crate::request::successor(&record, &outcome, now_ms());
         let next = successor.as_ref().map(ConsumerRecord::id);
+        if successor.is_none() {
+            self.release_manifest(id, &record.announcement.manifest_hash).await?;
+        }
         self.store
             .commit(move |batch| {
                 batch.update_consumer(id, |record| {

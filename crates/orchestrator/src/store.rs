@@ -18,7 +18,6 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const CONSUMER: Table = TableDefinition::new("consumer");
 const PROVIDER: Table = TableDefinition::new("provider");
 const SERVICES: Table = TableDefinition::new("services");
-const MANIFESTS: Table = TableDefinition::new("manifests");
 const SUBSCRIPTIONS: Table = TableDefinition::new("subscriptions");
 const DELIVERIES: Table = TableDefinition::new("deliveries");
 /// Events that webhooks have heard of, those of them whose blocks were replaced, and how often what happened to an agreement
@@ -28,11 +27,10 @@ pub(crate) const UNDONE: Table = TableDefinition::new("undone");
 pub(crate) const VERSIONS: Table = TableDefinition::new("versions");
 const IDEMPOTENCY: Table = TableDefinition::new("idempotency");
 const SETTINGS: Table = TableDefinition::new("settings");
-const ALL: [Table; 11] = [
+const ALL: [Table; 10] = [
     CONSUMER,
     PROVIDER,
     SERVICES,
-    MANIFESTS,
     SUBSCRIPTIONS,
     DELIVERIES,
     TOLD,
@@ -169,16 +167,6 @@ impl Store {
         self.list(SERVICES)
     }
 
-    /// The manifest with this SHA-256.
-    pub fn manifest(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
-        let transaction = self.0.begin_read().map_err(io)?;
-        let opened = transaction.open_table(MANIFESTS).map_err(io)?;
-        Ok(opened
-            .get(hash.as_slice())
-            .map_err(io)?
-            .map(|value| value.value().to_vec()))
-    }
-
     /// All webhook subscriptions.
     pub fn subscriptions(&self) -> Result<Vec<Subscription>, StoreError> {
         self.list(SUBSCRIPTIONS)
@@ -296,16 +284,6 @@ impl Batch {
     /// Forgets a local service.
     pub fn remove_service(&mut self, name: &str) -> Result<(), StoreError> {
         self.remove(SERVICES, name.as_bytes())
-    }
-
-    /// Keeps a manifest under its SHA-256.
-    pub fn put_manifest(&mut self, hash: &[u8; 32], bytes: &[u8]) -> Result<(), StoreError> {
-        self.0
-            .open_table(MANIFESTS)
-            .map_err(io)?
-            .insert(hash.as_slice(), bytes)
-            .map_err(io)?;
-        Ok(())
     }
 
     /// Writes a subscription.

@@ -20,7 +20,6 @@ use super::v1::{agreements, domain, services, subscriptions};
         domain::members,
         domain::bidding,
         domain::set_bidding,
-        domain::manifest,
         services::list,
         services::show,
         services::create,

@@ -116,7 +116,9 @@ impl From<StepError> for Problem {
             }
             StepError::Ledger(_) => Self::new(StatusCode::BAD_GATEWAY, "ledger", "The ledger does not answer", detail),
             StepError::Cluster(_) => Self::new(StatusCode::BAD_GATEWAY, "cluster", "The cluster can't do this", detail),
-            StepError::Fetch(_) => Self::new(StatusCode::BAD_GATEWAY, "manifest", "The manifest can't be had", detail),
+            StepError::Manifest(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, "manifest", "The manifest can't be had", detail)
+            }
             StepError::Unusable(_) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "unusable",

@@ -5,8 +5,8 @@ mod service;
 mod timeline;
 
 pub use records::{
-    Award, ConsumerRecord, Endpoint, ExternalAddress, NewAgreement, Outcome, Parameters, ProviderRecord, Stage, Want,
-    WorkSeen, namespace_of,
+    Award, ConsumerRecord, Endpoint, ExternalAddress, ManifestCopy, NewAgreement, Outcome, Parameters, ProviderRecord,
+    Stage, Want, WorkSeen, namespace_of,
 };
 pub use service::{LocalService, Probe, Scenario, ServiceDefinition};
 pub use timeline::{Mark, Step, Timeline};

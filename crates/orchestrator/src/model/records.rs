@@ -247,6 +247,9 @@ pub struct ProviderRecord {
     pub requirements: Terms,
     /// SHA-256 of the manifest.
     pub manifest_hash: Hash,
+    /// Whether the manifest lies here.
+    #[serde(default)]
+    pub manifest: ManifestCopy,
     /// What this domain offers.
     pub offer: Terms,
     /// Wei per hour.
@@ -279,6 +282,35 @@ pub struct ProviderRecord {
     pub timeline: Timeline,
     /// The end, when there is one.
     pub outcome: Option<Outcome>,
+}
+
+/// A provider's copy of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum ManifestCopy {
+    /// It has to be fetched.
+    Wanted {
+        /// Why nobody has given it so far, if it was tried.
+        trouble: Option<String>,
+    },
+    /// It was fetched, checked against its hash, and is acceptable.
+    Kept,
+}
+
+impl Default for ManifestCopy {
+    fn default() -> Self {
+        Self::Wanted { trouble: None }
+    }
+}
+
+impl ManifestCopy {
+    /// Why it is not here, if it was tried.
+    pub fn trouble(&self) -> Option<&str> {
+        match self {
+            Self::Wanted { trouble } => trouble.as_deref(),
+            Self::Kept => None,
+        }
+    }
 }
 
 impl ProviderRecord {

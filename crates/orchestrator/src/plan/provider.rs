@@ -3,7 +3,7 @@
 use hanse_agreement::{Account, Agreement, Bid, State};
 
 use super::{Next, after, start_of_next};
-use crate::model::{Outcome, ProviderRecord, Want};
+use crate::model::{ManifestCopy, Outcome, ProviderRecord, Want};
 
 /// How long a provider that ends a service by itself keeps it running (ms).
 pub const NOTICE_MS: u64 = 30_000;
@@ -15,9 +15,11 @@ const LOOK_AGAIN_MS: u64 = 1_000;
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// Fetch the manifest, and see whether it may be deployed here.
+    FetchManifest,
     /// Send the bid.
     PlaceBid,
-    /// Fetch the manifest, deploy it, wait until it is ready, and seal its address.
+    /// Deploy the manifest, wait until it is ready, and seal its address.
     Deploy,
     /// Tell the ledger where it runs.
     ReportDeployed,
@@ -64,9 +66,16 @@ pub fn next(
         State::Expired => close(
             record,
             Outcome::Expired {
-                reason: "a deadline passed or a party left".into(),
+                reason: why_expired(record),
             },
         ),
+    }
+}
+
+fn why_expired(record: &ProviderRecord) -> String {
+    match record.manifest.trouble() {
+        Some(trouble) => format!("a deadline passed; the manifest was not to be had: {trouble}"),
+        None => "a deadline passed or a party left".into(),
     }
 }
 
@@ -96,7 +105,12 @@ fn bid(record: &ProviderRecord, agreement: &Agreement, bids: &[Bid], me: Account
     if no_more {
         return close(record, Outcome::Lost);
     }
-    Next::Do(Action::PlaceBid)
+    // Who bids has the manifest: it can be deployed should its author be away when the award is made, and nothing is promised
+    // that may not run here.
+    Next::Do(match record.manifest {
+        ManifestCopy::Wanted { .. } => Action::FetchManifest,
+        ManifestCopy::Kept => Action::PlaceBid,
+    })
 }
 
 fn deploy(record: &ProviderRecord, agreement: &Agreement, now_ms: u64) -> Next<Action> {
@@ -111,7 +125,10 @@ fn deploy(record: &ProviderRecord, agreement: &Agreement, now_ms: u64) -> Next<A
         (None, Want::Run) if record.sealed_parameters.is_none() => {
             Next::WaitUntil(start_of_next(agreement.announcement.deploy_deadline))
         }
-        (None, Want::Run) => Next::Do(Action::Deploy),
+        (None, Want::Run) => Next::Do(match record.manifest {
+            ManifestCopy::Wanted { .. } => Action::FetchManifest,
+            ManifestCopy::Kept => Action::Deploy,
+        }),
     }
 }
 

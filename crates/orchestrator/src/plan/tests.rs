@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::{Next, consumer, provider};
 use crate::follow::provider_record;
-use crate::model::{Award, ConsumerRecord, Endpoint, Outcome, ProviderRecord, Scenario, Stage, Want};
+use crate::model::{Award, ConsumerRecord, Endpoint, ManifestCopy, Outcome, ProviderRecord, Scenario, Stage, Want};
 use crate::request::tests::record;
 
 const CONSUMER: Account = Account([1; 20]);
@@ -30,6 +30,10 @@ enum Chance {
     Time(u64),
     /// The next deployment or check fails for good.
     Failure,
+    /// Who asks next for the manifest finds nobody that has it.
+    NobodyHasIt,
+    /// Who deploys next has lost the manifest.
+    LostManifest,
     /// The consumer's owner wants out.
     ConsumerWantsOut,
     /// A provider's owner wants out.
@@ -45,6 +49,8 @@ fn chance() -> impl Strategy<Value = Chance> {
         2 => (1u64..3_000).prop_map(Chance::Time),
         1 => (1_000u64..400_000).prop_map(Chance::Time),
         1 => Just(Chance::Failure),
+        1 => Just(Chance::NobodyHasIt),
+        1 => Just(Chance::LostManifest),
         1 => Just(Chance::ConsumerWantsOut),
         1 => (0..PROVIDERS.len()).prop_map(Chance::ProviderWantsOut),
         1 => (0..PROVIDERS.len(), 1u128..4).prop_map(|(index, price)| Chance::ProviderBidsAnew(index, price)),
@@ -57,6 +63,10 @@ struct World {
     consumer: ConsumerRecord,
     providers: Vec<Option<ProviderRecord>>,
     failure: bool,
+    /// Nobody gives the manifest to who asks next.
+    nobody_has_it: bool,
+    /// Who deploys next has lost the manifest.
+    lost_manifest: bool,
     /// When the event of the award, which brings the parameters, reaches the provider.
     award_told: u64,
 }
@@ -72,6 +82,8 @@ impl World {
             consumer,
             providers: vec![None, None, None],
             failure: false,
+            nobody_has_it: false,
+            lost_manifest: false,
             award_told: u64::MAX,
         }
     }
@@ -172,7 +184,13 @@ impl World {
             return false;
         };
         match action {
+            provider::Action::FetchManifest => {
+                if !std::mem::take(&mut self.nobody_has_it) {
+                    record.manifest = ManifestCopy::Kept;
+                }
+            }
             provider::Action::PlaceBid => {
+                assert_eq!(record.manifest, ManifestCopy::Kept, "a bid for what was not read");
                 let (price_per_hour, offer) = (record.price_per_hour, record.offer);
                 self.call(
                     me,
@@ -186,6 +204,11 @@ impl World {
             }
             provider::Action::Deploy => {
                 assert!(record.sealed_parameters.is_some(), "deployed without its parameters");
+                if std::mem::take(&mut self.lost_manifest) {
+                    record.manifest = ManifestCopy::default();
+                    self.providers[index] = Some(record);
+                    return true;
+                }
                 record.deploying = true;
                 if std::mem::take(&mut self.failure) {
                     record.failed = Some("the image can't be pulled".into());
@@ -229,6 +252,8 @@ impl World {
             Chance::Provider(index) => drop(self.provider(*index)),
             Chance::Time(passed) => self.now_ms += passed,
             Chance::Failure => self.failure = true,
+            Chance::NobodyHasIt => self.nobody_has_it = true,
+            Chance::LostManifest => self.lost_manifest = true,
             Chance::ConsumerWantsOut => {
                 self.consumer.want = Want::Cancel {
                     reason: "changed plans".into(),

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Api, Problem};
 use crate::error::StepError;
+use crate::manifests;
 use crate::model::{ConsumerRecord, Endpoint, Mark, Outcome, ProviderRecord, Scenario, Stage, Want, WorkSeen};
 use crate::request::FederationRequest;
 
@@ -32,6 +33,8 @@ pub struct AgreementPage {
     pub consumer: String,
     /// Account of the provider, once chosen.
     pub provider: Option<String>,
+    /// CID of the manifest in the swarm: its SHA-256 is on the ledger.
+    pub manifest: String,
     /// What is asked for.
     #[schema(value_type = Object)]
     pub requirements: hanse_agreement::Terms,
@@ -136,6 +139,7 @@ impl AgreementPage {
             provider: agreement
                 .and_then(|agreement| agreement.provider)
                 .map(|provider| provider.to_string()),
+            manifest: manifests::cid(&announcement.manifest_hash).to_string(),
             requirements: announcement.requirements,
             bid_deadline: announcement.bid_deadline,
             deploy_deadline: announcement.deploy_deadline,
@@ -170,7 +174,8 @@ impl AgreementPage {
             }
             Record::Provider(record) => {
                 page.role = "provider".into();
-                page.trouble = record.failed.clone();
+                let missing = || record.manifest.trouble().map(str::to_owned);
+                page.trouble = record.failed.clone().or_else(missing);
                 page.outcome = record.outcome.clone();
                 page.timeline = record.timeline.marks().to_vec();
             }

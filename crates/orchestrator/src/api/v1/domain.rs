@@ -1,12 +1,11 @@
-//! The domain itself: health, members, how it bids, manifests.
+//! The domain itself: health, members, how it bids.
 
 use std::fmt;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hanse_ledger::LedgerError;
 use serde::{Deserialize, Serialize};
@@ -188,16 +187,4 @@ pub async fn bidding(State(api): State<Api>) -> Result<Json<Bidding>, Problem> {
 pub async fn set_bidding(State(api): State<Api>, Json(bidding): Json<Bidding>) -> Result<Json<Bidding>, Problem> {
     api.orchestrator.set_bidding(bidding.clone()).await?;
     Ok(Json(bidding))
-}
-
-/// The manifest with this SHA-256 (hex), byte for byte.
-#[utoipa::path(get, path = "/api/v1/manifests/{hash}", tag = "domain", params(("hash" = String, Path)),
-    responses((status = 200, content_type = "application/yaml"), (status = 404, body = Problem)))]
-pub async fn manifest(State(api): State<Api>, Path(hash): Path<String>) -> Result<Response, Problem> {
-    let wanted = <[u8; 32]>::try_from(hex::decode(&hash).unwrap_or_default())
-        .map_err(|_| Problem::invalid("a manifest is named by the 64 hex digits of its SHA-256"))?;
-    match api.shared().store.manifest(&wanted)? {
-        Some(bytes) => Ok(([(header::CONTENT_TYPE, "application/yaml")], Bytes::from(bytes)).into_response()),
-        None => Err(Problem::not_found(format!("this domain does not hold manifest {hash}"))),
-    }
 }

@@ -21,7 +21,6 @@ pub(super) fn routes() -> Router<Api> {
         .route("/api/v1/ready", get(domain::ready))
         .route("/api/v1/members", get(domain::members))
         .route("/api/v1/bidding", get(domain::bidding).put(domain::set_bidding))
-        .route("/api/v1/manifests/{hash}", get(domain::manifest))
         .route("/api/v1/services", get(services::list).post(services::create))
         .route("/api/v1/services/{name}", get(services::show).delete(services::remove))
         .route("/api/v1/agreements", get(agreements::list).post(agreements::create))
