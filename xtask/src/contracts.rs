@@ -1,15 +1,12 @@
 //! Compiles the Solidity sources with the pinned solc and writes, or compares, the committed artifacts.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
 use crate::{command, tools};
-
-/// What pins the compiler, beside the sources.
-const PACKAGE_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
 /// EIP-170: a chain refuses to create a contract whose code is longer.
 const MAX_CODE_BYTES: usize = 24_576;
@@ -41,7 +38,7 @@ pub fn check() -> anyhow::Result<()> {
 /// Path and text of each artifact.
 fn compile() -> anyhow::Result<BTreeMap<PathBuf, String>> {
     let contracts = command::workspace().join("contracts");
-    let compiler = install_compiler(&contracts)?;
+    let compiler = tools::install_locked(&contracts, "solc")?;
     let output = Command::new("node")
         .arg(contracts.join("compile.mjs"))
         .arg(&compiler)
@@ -75,30 +72,4 @@ fn code_length(artifact: &str) -> anyhow::Result<usize> {
     let artifact: serde_json::Value = serde_json::from_str(artifact)?;
     let code = artifact["deployedBytecode"].as_str().context("no deployedBytecode")?;
     Ok(code.trim_start_matches("0x").len() / 2)
-}
-
-/// Installs what package-lock.json names into the tools' folder, unless it is there, and returns where.
-fn install_compiler(contracts: &Path) -> anyhow::Result<PathBuf> {
-    let folder = tools::folder()?.join("solc");
-    let marker = folder.join("installed");
-    let lock_path = contracts.join("package-lock.json");
-    let lock =
-        std::fs::read_to_string(&lock_path).with_context(|| format!("could not read {}", lock_path.display()))?;
-    if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == lock) {
-        return Ok(folder);
-    }
-    eprintln!("installing the Solidity compiler from npm into {}", folder.display());
-    std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
-    for file in PACKAGE_FILES {
-        std::fs::copy(contracts.join(file), folder.join(file))
-            .with_context(|| format!("could not copy contracts/{file} to {}", folder.display()))?;
-    }
-    let prefix = folder.to_string_lossy();
-    command::run(
-        "npm",
-        &["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", &prefix],
-        &[],
-    )?;
-    std::fs::write(&marker, lock).with_context(|| format!("could not write {}", marker.display()))?;
-    Ok(folder)
 }

@@ -14,7 +14,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::league::{League, QUICK, seeded};
 use crate::processes::Process;
-use crate::sandbox;
 use crate::support::key;
 use crate::switch::{Switch, Weather};
 
@@ -115,7 +114,7 @@ async fn blocks_with_a_wrong_state_root_are_refused_and_recorded_and_the_others_
 
 #[test]
 fn a_validator_that_signs_two_things_is_recorded_and_stopped_and_the_others_go_on() {
-    sandbox::run(
+    hanse_sandbox::run(
         "byzantine::a_validator_that_signs_two_things_is_recorded_and_stopped_and_the_others_go_on",
         async || {
             let (seed, _) = seeded();

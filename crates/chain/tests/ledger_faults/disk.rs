@@ -4,15 +4,16 @@ use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use hanse_sandbox::must;
+
 use crate::league::{League, rounds};
-use crate::sandbox::{self, must};
 
 /// Room for the store to grow in: redb asks for twice what it has.
 const DISK: &str = "size=64m";
 
 #[test]
 fn a_validator_whose_disk_is_full_says_so_and_the_others_go_on_until_it_is_back() {
-    sandbox::run(
+    hanse_sandbox::run(
         "disk::a_validator_whose_disk_is_full_says_so_and_the_others_go_on_until_it_is_back",
         async || {
             let mut league = League::on_loopback(4);

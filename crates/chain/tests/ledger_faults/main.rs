@@ -13,7 +13,6 @@ mod league;
 mod network;
 #[path = "../processes/mod.rs"]
 mod processes;
-mod sandbox;
 mod small;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use hanse_chain::genesis::ConsensusParameters;
 
 use crate::league::{League, QUICK, comes_to_rest, rounds, seeded, stands_still};
-use crate::sandbox;
 use crate::switch::{Switch, Weather};
 
 const ALL: [usize; 4] = [0, 1, 2, 3];
@@ -22,7 +21,7 @@ async fn cuts(switch: &Switch, more: u64) {
 
 #[test]
 fn halves_make_no_block_and_no_fork_and_go_on_when_they_meet_again() {
-    sandbox::run(
+    hanse_sandbox::run(
         "network::halves_make_no_block_and_no_fork_and_go_on_when_they_meet_again",
         async || {
             let (seed, _) = seeded();
@@ -51,7 +50,7 @@ fn halves_make_no_block_and_no_fork_and_go_on_when_they_meet_again() {
 
 #[test]
 fn three_of_four_go_on_without_the_fourth_which_catches_up_when_it_is_back() {
-    sandbox::run(
+    hanse_sandbox::run(
         "network::three_of_four_go_on_without_the_fourth_which_catches_up_when_it_is_back",
         async || {
             let (seed, _) = seeded();
@@ -81,7 +80,7 @@ fn three_of_four_go_on_without_the_fourth_which_catches_up_when_it_is_back() {
 
 #[test]
 fn late_lost_repeated_and_overtaking_packets_slow_the_ledger_down_and_nothing_else() {
-    sandbox::run(
+    hanse_sandbox::run(
         "network::late_lost_repeated_and_overtaking_packets_slow_the_ledger_down_and_nothing_else",
         async || {
             let (seed, _) = seeded();

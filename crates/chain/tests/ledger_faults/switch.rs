@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 use tokio_tun::Tun;
 
-use crate::sandbox::{NetworkNamespace, must};
+use hanse_sandbox::{NetworkNamespace, must};
 
 /// The port on which every node takes consensus connections, each in its own namespace.
 const PORT: u16 = 26_656;

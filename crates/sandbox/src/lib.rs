@@ -1,5 +1,8 @@
 //! Tests that need a network or a file system of their own run in namespaces of their own: whatever they set up is gone with
 //! them, however they end, and nothing of the machine is touched.
+//!
+//! Functions here panic when something fails: they are called by tests only.
+#![cfg(target_os = "linux")]
 
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
@@ -7,7 +10,11 @@ use std::time::{Duration, Instant};
 
 const INSIDE: &str = "HANSE_TEST_SANDBOX";
 
-/// Runs the test of this name (with its modules) in a sandbox: there `body` is called, as root of it.
+/// Runs the test of this name (with its modules) in a sandbox: there `body` is called, as root of it. Processes that it leaves
+/// behind end with it.
+///
+/// # Panics
+/// If the machine gives no namespaces, and if the test fails.
 pub fn run<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F) {
     if std::env::var_os(INSIDE).is_some() {
         must("ip", &["link", "set", "lo", "up"]);
@@ -15,11 +22,11 @@ pub fn run<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F) {
             .worker_threads(2)
             .enable_all()
             .build()
-            .unwrap();
+            .expect("a runtime");
         return runtime.block_on(body());
     }
     let mut words = vec!["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+    if std::fs::metadata("/proc/self").expect("/proc is mounted").uid() != 0 {
         words.extend(["--user", "--map-root-user"]);
     }
     let possible = Command::new("unshare").args(&words).arg("true").output();
@@ -31,15 +38,18 @@ pub fn run<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F) {
     );
     let status = Command::new("unshare")
         .args(&words)
-        .arg(std::env::current_exe().unwrap())
+        .arg(std::env::current_exe().expect("a test knows its program"))
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .status()
-        .unwrap();
+        .expect("unshare was started before");
     assert!(status.success(), "{test} failed in its sandbox: {status}");
 }
 
 /// Runs a program that must succeed.
+///
+/// # Panics
+/// If it does not, with what it printed.
 pub fn must(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output();
     match output {
@@ -49,19 +59,26 @@ pub fn must(program: &str, arguments: &[&str]) {
 }
 
 /// A network namespace. It lives as long as this does, or as anybody is in it.
+#[derive(Debug)]
 pub struct NetworkNamespace {
     holder: Child,
 }
 
 impl NetworkNamespace {
+    /// A new one, in which only the loopback interface is up.
+    ///
+    /// # Panics
+    /// If this process may not make one.
+    #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         // It ends when the other end of its input is closed, whatever closes it.
         let holder = Command::new("unshare")
             .args(["--net", "cat"])
             .stdin(Stdio::piped())
             .spawn()
-            .unwrap();
-        let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
+            .expect("unshare starts");
+        let of =
+            |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).expect("a process has a network");
         let deadline = Instant::now() + Duration::from_secs(20);
         while of(&holder.id().to_string()) == of("self") {
             assert!(Instant::now() < deadline, "no network namespace was made");
@@ -85,6 +102,9 @@ impl NetworkNamespace {
     }
 
     /// Runs a command in it.
+    ///
+    /// # Panics
+    /// If it fails.
     pub fn run(&self, words: &[&str]) {
         let prefix = self.prefix();
         let all: Vec<&str> = prefix[1..]
