@@ -12,6 +12,7 @@
 //!   speaks for this domain there. Peers follow the swarm: what is edited or deleted by hand is set right again.
 //! * Whatever is not as asked is said in a condition with a reason, and as an event when it changes. Nothing is ignored
 //!   silently.
+//! * What a peer may do in this domain's cluster, and what it gave in turn: [`credentials`].
 //!
 //! # What the caller must do
 //! Give the running default swarm, if there is one, a client with the rights that `docs/discovery.md` lists, and a folder; call
@@ -20,11 +21,12 @@
 //! # Rooms
 //! [`model`]: the custom resources. [`plan`]: pure decisions: which Identity speaks where, which Peers there are, which objects
 //! make a swarm reachable, which conditions hold. `swarms`: the running swarms. `controller`: one task each for pools, Identities
-//! and Peers; each looks at everything it knows and writes what differs. `api`: the read-only HTTP API. [`service`]: the wiring,
-//! the only room that knows all others.
+//! and Peers; each looks at everything it knows and writes what differs. `api`: the read-only HTTP API. [`credentials`]: what
+//! peers may do here. [`service`]: the wiring, the only room that knows all others.
 
 mod api;
 mod controller;
+pub mod credentials;
 mod metrics;
 pub mod model;
 pub mod plan;

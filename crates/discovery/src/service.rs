@@ -20,6 +20,7 @@ use crate::controller::identities::Identities;
 use crate::controller::peers::Peers;
 use crate::controller::pools::Pools;
 use crate::controller::{Events, Shared, definitions, own, route_kind, run};
+use crate::credentials;
 use crate::metrics::{DiscoveryReading, Row};
 use crate::settings::{DefaultSwarm, Settings};
 use crate::swarms::{Swarms, Waker};
@@ -131,6 +132,7 @@ impl Start {
                 waker.clone(),
             ),
             swarms: Arc::clone(&self.swarms),
+            speaks: watch::channel(Vec::new()).0,
             settings: self.settings,
             client: self.client,
             waker: waker.clone(),
@@ -167,6 +169,14 @@ impl Start {
         let pools = Pools::new(Arc::clone(&shared), self.default_swarm);
         let identities = Identities::new(Arc::clone(&shared), self.rows);
         let peers = Peers::new(Arc::clone(&shared));
+        let given = shared.settings.credentials.clone();
+        let sources = credentials::Sources {
+            policy: given.policy,
+            agreements: given.agreements,
+            speaks: shared.speaks.subscribe(),
+            server: given.server,
+        };
+        tasks.spawn(credentials::run(shared.client.clone(), sources, stop.clone()));
         tasks.spawn(run(pools, waker.clone(), stop.clone()));
         tasks.spawn(run(identities, waker.clone(), stop.clone()));
         tasks.spawn(run(peers, waker, stop.clone()));

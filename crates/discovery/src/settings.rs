@@ -1,5 +1,6 @@
 //! What the agent's configuration says.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +8,10 @@ use std::time::Duration;
 
 use hanse_swarm::model::SwarmAddress;
 use hanse_swarm::peers::Limits;
-use hanse_swarm::{DomainKey, SealingSecret, Swarm, SwarmKey};
+use hanse_swarm::{DomainKey, PeerId, SealingSecret, Swarm, SwarmKey};
+use tokio::sync::watch;
+
+use crate::credentials::{ApiServer, Policy};
 
 /// How discovery works in this agent.
 #[derive(Debug, Clone)]
@@ -34,6 +38,30 @@ pub struct Settings {
     pub withdraw_within: Duration,
     /// How swarms of their own look after peers.
     pub peers: Limits,
+    /// What peers get in this domain's cluster.
+    pub credentials: Credentials,
+}
+
+/// What peers get in this domain's cluster.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Who gets what. It was checked.
+    pub policy: watch::Receiver<Policy>,
+    /// The peers with a running agreement with this domain.
+    pub agreements: watch::Receiver<BTreeSet<PeerId>>,
+    /// Where peers call the API server, or why that is not known: then nobody gets anything.
+    pub server: Result<ApiServer, String>,
+}
+
+impl Credentials {
+    /// A policy that stays as it is, without agreements.
+    pub fn fixed(policy: Policy, server: Result<ApiServer, String>) -> Self {
+        Self {
+            policy: watch::channel(policy).1,
+            agreements: watch::channel(BTreeSet::new()).1,
+            server,
+        }
+    }
 }
 
 /// What the domain says of itself by its configuration.
@@ -75,6 +103,10 @@ impl Settings {
             addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             withdraw_within: Duration::from_secs(10),
             peers: Limits::default(),
+            credentials: Credentials::fixed(
+                Policy::default(),
+                Err("the agent was not told where peers can call the API server".into()),
+            ),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Identities: what this domain says in which swarm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use kube::ResourceExt;
 
 use super::pools::is_withdrawn;
 use super::{Controller, Pass, Shared, apply_status, has_finalizer, set_finalizer};
+use crate::credentials::{CONDITION_DELIVERED, Speaks};
 use crate::metrics::Row;
 use crate::model::{Identity, IdentitySpec};
 use crate::plan::{Owner, PublicationPlan, Target, TargetReport, identity_status, publications};
@@ -25,6 +26,8 @@ const WITHDRAWING: Duration = Duration::from_millis(50);
 pub struct Identities {
     shared: Arc<Shared>,
     rows: Arc<Mutex<Vec<Row>>>,
+    /// uids of those that wait for us when they are deleted.
+    marked: BTreeSet<String>,
 }
 
 impl Controller for Identities {
@@ -36,6 +39,7 @@ impl Controller for Identities {
         let marked = self.mark(&identities, &mut pass).await;
         let plan = publications(&marked, &self.shared.pools.state(), entries);
         let troubles = self.publish(&plan, &now, &mut pass).await;
+        self.tell_who_speaks(&plan, &now);
         self.report(&identities, &plan, &troubles, &now, &mut pass).await;
         self.let_go(&identities, &plan, &now, &mut pass).await;
         pass
@@ -45,24 +49,32 @@ impl Controller for Identities {
 impl Identities {
     /// `rows`: where the figures for the metrics go.
     pub fn new(shared: Arc<Shared>, rows: Arc<Mutex<Vec<Row>>>) -> Self {
-        Self { shared, rows }
+        Self {
+            shared,
+            rows,
+            marked: BTreeSet::new(),
+        }
     }
 
     /// Only Identities that wait for us when they are deleted may speak: else their going would not be told.
-    async fn mark(&self, identities: &[Arc<Identity>], pass: &mut Pass) -> Vec<Arc<Identity>> {
+    async fn mark(&mut self, identities: &[Arc<Identity>], pass: &mut Pass) -> Vec<Arc<Identity>> {
+        let (known, shared) = (&self.marked, &self.shared);
         let mark = |identity: Arc<Identity>| async move {
             if identity.metadata.deletion_timestamp.is_some() || has_finalizer(&*identity) {
                 return (Some(identity), Ok(()));
             }
             let namespace = identity.namespace().unwrap_or_default();
-            let done = set_finalizer(&*identity, &self.shared.api(&namespace), true).await;
-            (done.is_ok().then_some(identity), done)
+            let done = set_finalizer(&*identity, &shared.api(&namespace), true).await;
+            // What is seen of it may be older than the mark: it does not stop speaking for that.
+            let known = identity.uid().is_some_and(|uid| known.contains(&uid));
+            ((known || done.is_ok()).then_some(identity), done)
         };
         let mut marked = Vec::new();
         for (identity, done) in join_all(identities.iter().cloned().map(mark)).await {
             pass.check(|| "an Identity could not be marked".into(), done);
             marked.extend(identity);
         }
+        self.marked = marked.iter().filter_map(|identity| identity.uid()).collect();
         marked
     }
 
@@ -82,6 +94,27 @@ impl Identities {
             }
         }
         troubles
+    }
+
+    /// Only who has published can be answered: credentials go by that.
+    fn tell_who_speaks(&self, plan: &PublicationPlan, now: &Snapshot) {
+        let speaking = plan.claims.iter().filter_map(|(id, claim)| {
+            let member = now.members.get(id)?;
+            let present = matches!(member.said(), Said::Statement(Statement::Present(_), _));
+            present.then(|| Speaks {
+                namespace: claim.owner.namespace.clone(),
+                identity: claim.owner.name.clone(),
+                uid: claim.owner.uid.clone(),
+                fingerprint: id.to_string(),
+                swarm: Arc::clone(&member.swarm),
+            })
+        });
+        let speaking: Vec<Speaks> = speaking.collect();
+        self.shared.speaks.send_if_modified(|before| {
+            let same = *before == speaking;
+            *before = speaking;
+            !same
+        });
     }
 
     async fn say(&self, plan: &PublicationPlan, member: &Member) -> Result<(), (&'static str, String)> {
@@ -160,7 +193,12 @@ impl Identities {
                 );
             }
             let generation = identity.metadata.generation.unwrap_or_default();
-            let old = identity.status.as_ref();
+            // Of the conditions, that of the credentials is written by them.
+            let mut old = identity.status.clone();
+            if let Some(old) = &mut old {
+                old.conditions.retain(|condition| condition.kind != CONDITION_DELIVERED);
+            }
+            let old = old.as_ref();
             let (status, transitions) = identity_status(old, &reports, withdrawing, generation, Timestamp::now());
             if old != Some(&status) {
                 writes.push(async move {

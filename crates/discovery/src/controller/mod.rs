@@ -28,6 +28,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::credentials::Speaks;
 use crate::model::{FINALIZER, Identity, Peer, SwarmPool};
 use crate::settings::Settings;
 use crate::swarms::{Swarms, Waker};
@@ -73,6 +74,8 @@ pub struct Shared {
     pub events: Events,
     /// What consortium this domain is a member of: for its record in the default swarm.
     pub membership: watch::Receiver<Option<Membership>>,
+    /// Who speaks for this domain where.
+    pub speaks: watch::Sender<Vec<Speaks>>,
 }
 
 impl Shared {

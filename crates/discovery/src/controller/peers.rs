@@ -11,7 +11,8 @@ use kube::api::{DeleteParams, Preconditions};
 use serde_json::Value;
 
 use super::{CallError, Controller, Pass, Shared, apply, apply_status, within};
-use crate::model::{MANAGED_BY, MANAGER, Peer};
+use crate::credentials::CONDITION_RECEIVED;
+use crate::model::{MANAGED_BY, MANAGER, Peer, PeerStatus};
 use crate::plan::{PeerKey, WantedPeer, holds, peer_status, publications, wanted_peers};
 
 /// How many Peers are written at a time.
@@ -119,7 +120,8 @@ impl Peers {
             _ => Arc::new(apply(&api, &key.name, &object).await?),
         };
         let generation = peer.metadata.generation.unwrap_or_default();
-        let old = peer.status.as_ref();
+        let old = own_status(&peer);
+        let old = old.as_ref();
         let (status, transitions) = peer_status(old, wanted.presence, generation, Timestamp::now());
         if old != Some(&status) {
             apply_status(&*peer, &api, &status).await?;
@@ -127,6 +129,17 @@ impl Peers {
         }
         Ok(())
     }
+}
+
+/// The status without the condition that is written where credentials are.
+fn own_status(peer: &Peer) -> Option<PeerStatus> {
+    let mut status = peer.status.clone();
+    if let Some(status) = &mut status {
+        status
+            .conditions
+            .retain(|condition| condition.kind != CONDITION_RECEIVED);
+    }
+    status
 }
 
 /// Whether spec, labels, annotations and owners are as wanted.
@@ -138,7 +151,8 @@ fn has(peer: &Peer, object: &Value) -> bool {
 
 fn is_as_wanted(peer: &Peer, key: &PeerKey, wanted: &WantedPeer) -> bool {
     let generation = peer.metadata.generation.unwrap_or_default();
-    let old = peer.status.as_ref();
+    let old = own_status(peer);
+    let old = old.as_ref();
     let (status, _) = peer_status(old, wanted.presence, generation, Timestamp::UNIX_EPOCH);
     old == Some(&status) && has(peer, &wanted.object(key))
 }

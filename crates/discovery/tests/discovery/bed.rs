@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hanse_devcluster::{DevCluster, DevClusterConfig};
+use hanse_discovery::credentials::{ApiServer, Policy};
 use hanse_discovery::model::{Condition, Identity, Peer, SwarmPool};
+use hanse_discovery::settings::Credentials;
 use hanse_discovery::{DefaultSwarm, Discovery, OwnIdentity, Settings};
 use hanse_swarm::model::SwarmAddress;
 use hanse_swarm::peers::Limits;
@@ -41,6 +45,8 @@ pub struct Wish {
     pub default: Option<(SwarmKey, Vec<SwarmAddress>)>,
     /// With an Identity of the configuration.
     pub identity: Option<OwnIdentity>,
+    /// What peers get, instead of what they get by default; here they can call the cluster.
+    pub credentials: Option<watch::Receiver<Policy>>,
 }
 
 /// A domain.
@@ -102,6 +108,10 @@ impl Domain {
         );
         settings.peers = peers;
         settings.identity = wish.identity;
+        settings.credentials = Credentials::fixed(Policy::default(), Ok(self.server()));
+        if let Some(policy) = wish.credentials {
+            settings.credentials.policy = policy;
+        }
         let mut default = None;
         if let Some((swarm_key, bootstrap)) = wish.default {
             let folder = self.folder.path().join("default-swarm");
@@ -132,6 +142,14 @@ impl Domain {
             Api::<Peer>::all(self.client.clone()).list(&all).await.ok()
         })
         .await;
+    }
+
+    /// Where peers call the cluster.
+    pub fn server(&self) -> ApiServer {
+        let kubeconfig = self.cluster.kubeconfig();
+        let cluster = kubeconfig.clusters[0].cluster.clone().unwrap();
+        let authority = STANDARD.decode(cluster.certificate_authority_data.unwrap()).unwrap();
+        ApiServer::new(cluster.server.unwrap(), Some(String::from_utf8(authority).unwrap())).unwrap()
     }
 
     /// Where the default swarm is called.
