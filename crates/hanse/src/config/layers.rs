@@ -52,7 +52,7 @@ impl Layers {
             set(&mut document, path, value).with_context(|| format!("--set {flag}"))?;
             sources.insert(path.to_owned(), (parse(value), "flag --set".to_owned()));
         }
-        let mut config: Config = serde_json::from_value(document).with_context(|| {
+        let mut config: Config = serde_path_to_error::deserialize(document).with_context(|| {
             format!(
                 "{} (with environment and flags) is not a valid configuration",
                 file.display()
@@ -219,9 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused_by_name() {
+    fn what_is_wrong_or_not_known_is_refused_by_name() {
         let error = format!("{:#}", load(&[], &["api.lisen=1"]).err().expect("refused"));
         assert!(error.contains("lisen"), "{error}");
+        let error = format!("{:#}", load(&[], &["swarm.listen=any"]).err().expect("refused"));
+        assert!(error.contains("swarm.listen: invalid socket address"), "{error}");
         let error = format!("{:#}", load(&[], &["api"]).err().expect("refused"));
         assert!(error.contains("PATH=VALUE"), "{error}");
     }
