@@ -14,6 +14,7 @@ use hanse_chain::node::{LEAST_HISTORY, Node, NodeConfig};
 use hanse_chain::snapshot;
 use hanse_cluster::Cluster;
 use hanse_devcluster::{DevCluster, DevClusterConfig, Image, Images};
+use hanse_discovery::Discovery;
 use hanse_ledger::{ChainIdentity, Ledger};
 use hanse_orchestrator::api::{self, Access, NodeTroubles, Trouble};
 use hanse_orchestrator::store::Store;
@@ -31,15 +32,17 @@ use utoipa::OpenApi;
 use crate::config::{ClusterConfig, Config, DevelopmentCluster, EmbeddedLedger};
 use crate::consortium::snapshots::{self, Gate};
 use crate::consortium::{self, Consortium, OwnNode};
+use crate::discoverer::Discoverer;
 use crate::keys::DomainKeys;
 use crate::{evidence, metrics, swarm};
 
 /// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
+pub const BACKLOG: u32 = 1024;
 
 /// Everything that runs in an agent.
 pub struct Agent {
     swarm: Arc<Swarm>,
+    discovery: Discovery,
     node: Option<Node>,
     development: Option<DevCluster>,
     orchestrator: Orchestrator,
@@ -50,6 +53,9 @@ pub struct Agent {
 /// Runs an agent until SIGTERM or Ctrl-C; with `follow_stdin` also until standard input ends, which it does when the
 /// process that started it is gone.
 pub async fn run(config: Config, follow_stdin: bool) -> anyhow::Result<()> {
+    if config.is_discoverer() {
+        return discover(&config, follow_stdin).await;
+    }
     let mut agent = Agent::start(&config).await?;
     let node = agent.node.as_ref().map(Node::watch_status);
     tracing::info!(domain = config.domain, api = %config.api.listen, "agent ready");
@@ -66,6 +72,22 @@ pub async fn run(config: Config, follow_stdin: bool) -> anyhow::Result<()> {
     result
 }
 
+/// The same for an agent without a ledger.
+async fn discover(config: &Config, follow_stdin: bool) -> anyhow::Result<()> {
+    let mut agent = Discoverer::start(config).await?;
+    tracing::info!(domain = config.domain, api = %config.api.listen, "agent ready; it has no ledger");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let result = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        result = tokio::signal::ctrl_c() => result.context("could not listen for Ctrl-C"),
+        () = parent_gone(), if follow_stdin => Ok(()),
+        broken = agent.broken() => Err(broken),
+    };
+    tracing::info!("stopping");
+    agent.stop().await;
+    result
+}
+
 /// Takes an address without listening on it yet.
 fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = match address {
@@ -76,6 +98,25 @@ fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
+}
+
+/// Takes the address of the REST API without listening on it yet.
+pub fn reserve_api(config: &Config) -> anyhow::Result<TcpSocket> {
+    reserve(config.api.listen).with_context(|| port_taken(config))
+}
+
+/// What to do when the REST API's address is not free.
+pub fn port_taken(config: &Config) -> String {
+    format!(
+        "the REST API can't listen on {}; stop what uses the port or set api.listen",
+        config.api.listen
+    )
+}
+
+/// Makes the data folder if it is missing.
+pub fn make_data_folder(config: &Config) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("could not create the data folder {}", config.data_dir.display()))
 }
 
 async fn parent_gone() {
@@ -97,18 +138,11 @@ async fn has_twin(node: Option<watch::Receiver<ConsensusStatus>>) -> String {
 
 impl Agent {
     async fn start(config: &Config) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("could not create the data folder {}", config.data_dir.display()))?;
+        make_data_folder(config)?;
         let keys = Arc::new(DomainKeys::load(config)?);
         // First, because whoever is told of a port that is taken should be told before anything else runs. Until it is served,
         // callers are refused: others that start at the same time would wait for an answer.
-        let port_taken = || {
-            format!(
-                "the REST API can't listen on {}; stop what uses the port or set api.listen",
-                config.api.listen
-            )
-        };
-        let socket = reserve(config.api.listen).with_context(port_taken)?;
+        let socket = reserve_api(config)?;
         let access = Access::for_listener(config.api.listen, token(config)?)?;
 
         let swarm = swarm::start(config, &keys).await?;
@@ -118,14 +152,8 @@ impl Agent {
             Some(embedded) => Some(start_node(config, embedded, &keys, &stop).await?),
             None => None,
         };
-        let development = match &config.cluster.development {
-            Some(cluster) => Some(start_development_cluster(config, cluster).await?),
-            None => None,
-        };
-        let client = match &development {
-            Some(development) => development.client(),
-            None => real_cluster(&config.cluster).await?,
-        };
+        let (development, client) = cluster(config).await?;
+        let discovery = swarm::discover(config, &keys, &swarm, client.clone(), watch::channel(None).1)?;
         let contracts = connect_ledger(config, node.as_ref(), &keys).await?;
         if let (Some(node), Some(blocks)) = (&node, config.ledger.history) {
             anyhow::ensure!(
@@ -162,7 +190,8 @@ impl Agent {
         .await?;
         let catalogue = Catalogue::new(config.catalogue.clone());
         let mut others = consortium::routes(consortium.clone());
-        let registry = metrics::registry(&config.domain, node.as_ref(), &orchestrator);
+        let mut registry = metrics::registry(&config.domain, node.as_ref(), &orchestrator, &discovery);
+        metrics::register_swarm(&mut registry, swarm.clone());
         let evidence = evidence::routes(node.as_ref().map(Node::evidence));
         others.operator = others
             .operator
@@ -181,11 +210,12 @@ impl Agent {
         }
         let router = api::router(orchestrator.clone(), catalogue, access, config.api.listen, others);
         let attending = tokio::spawn(consortium.attend(stop.clone()));
-        let listener = socket.listen(BACKLOG).with_context(port_taken)?;
+        let listener = socket.listen(BACKLOG).with_context(|| port_taken(config))?;
         let server = tokio::spawn(api::serve(listener, router, orchestrator.clone()));
         failed.disarm();
         Ok(Self {
             swarm,
+            discovery,
             node,
             development,
             orchestrator,
@@ -198,6 +228,7 @@ impl Agent {
         let (stop, attending) = self.consortium;
         stop.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(5), attending).await;
+        self.discovery.shutdown().await;
         self.orchestrator.shutdown().await;
         let _ = tokio::time::timeout(Duration::from_secs(5), self.server).await;
         if let Some(development) = self.development {
@@ -314,6 +345,19 @@ pub fn load_genesis(path: &Path) -> anyhow::Result<Genesis> {
     let genesis = Genesis::load(path)?;
     genesis.validate()?;
     Ok(genesis)
+}
+
+/// The cluster that the configuration names, and a client of it.
+pub async fn cluster(config: &Config) -> anyhow::Result<(Option<DevCluster>, kube::Client)> {
+    let development = match &config.cluster.development {
+        Some(cluster) => Some(start_development_cluster(config, cluster).await?),
+        None => None,
+    };
+    let client = match &development {
+        Some(development) => development.client(),
+        None => real_cluster(&config.cluster).await?,
+    };
+    Ok((development, client))
 }
 
 async fn start_development_cluster(config: &Config, cluster: &DevelopmentCluster) -> anyhow::Result<DevCluster> {

@@ -49,7 +49,12 @@ pub async fn run(arguments: &ConfigArguments, format: Format) -> anyhow::Result<
     findings.push(finding("swarm key", swarm_key(&config)));
     findings.push(finding("swarm addresses", Ok(swarm_addresses(&config))));
     if config.ledger.embedded.is_none() {
-        if config.ledger.urls.is_empty() {
+        if config.is_discoverer() {
+            findings.push(finding(
+                "ledger",
+                Ok("none: the agent finds other domains and does nothing else".into()),
+            ));
+        } else if config.ledger.urls.is_empty() {
             let missing = anyhow::anyhow!("neither ledger.embedded nor ledger.urls is set; set one of them");
             findings.push(finding("ledger", Err(missing)));
         }

@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod config;
 mod consortium;
+mod discoverer;
 mod evidence;
 mod keys;
 mod ledger;

@@ -60,3 +60,22 @@ fn what_can_not_be_measured_is_refused_with_the_reason() {
     let error = bench(&["--only=blob", "--plot=x.svg"]).unwrap_err();
     assert!(error.contains("--plot"), "{error}");
 }
+
+#[test]
+fn agents_without_a_ledger_see_what_each_other_says() {
+    let document = bench(&["--only=many", "--agents=4", "--rounds=2"]).unwrap();
+    for path in [
+        "/visible_50_ms/p99",
+        "/update_50_ms/p99",
+        "/withdrawal_50_ms/p99",
+        "/offline_ms",
+        "/removed_ms",
+    ] {
+        assert!(
+            document.pointer(path).and_then(Value::as_u64) > Some(0),
+            "{path}: {document}"
+        );
+    }
+    assert_eq!(document["agents"], 4);
+    assert!(document["rss_mb_swarm"].is_f64(), "{document}");
+}

@@ -91,7 +91,7 @@ impl Config {
         if self.domain.is_empty() || self.domain.len() > 64 {
             bail!("domain: give the domain's name, 1 to 64 bytes");
         }
-        if self.ledger.embedded.is_none() && self.ledger.urls.is_empty() {
+        if self.ledger.embedded.is_none() && self.ledger.urls.is_empty() && !self.is_discoverer() {
             bail!("ledger: give either `embedded` (a node in this process) or `urls` of a ledger that runs elsewhere");
         }
         if self.ledger.embedded.is_some() && !self.ledger.urls.is_empty() {

@@ -26,6 +26,7 @@ pub struct Config {
     /// Folder for keys, the ledger and the agent's store.
     pub data_dir: PathBuf,
     pub keys: KeysConfig,
+    /// Without a ledger the agent finds other domains, and does nothing else.
     pub ledger: LedgerConfig,
     pub consortium: ConsortiumConfig,
     pub swarm: SwarmConfig,
@@ -57,6 +58,13 @@ impl Default for Config {
             deploy_timeout_seconds: 200,
             check_timeout_seconds: 60,
         }
+    }
+}
+
+impl Config {
+    /// Whether no ledger is named: then the agent finds other domains and is found, and does nothing else.
+    pub fn is_discoverer(&self) -> bool {
+        self.ledger == LedgerConfig::default() && self.consortium == ConsortiumConfig::default()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -35,28 +36,31 @@ impl Access {
             None => Err(TokenMissing(listener)),
         }
     }
+
+    /// Whether a request with these headers comes from somebody who may call.
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Token(token) => {
+                let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                let bearer = given.and_then(|given| given.strip_prefix("Bearer "));
+                bearer.is_some_and(|bearer| same(bearer, token))
+            }
+        }
+    }
 }
 
 /// Lets a request through or answers 401.
 pub async fn require(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let Access::Token(token) = &api.access else {
+    if api.access.admits(request.headers()) {
         return next.run(request).await;
-    };
+    }
     let path = request.uri().path();
     let public = matches!(
         path,
         "/api/v1/health" | "/api/v1/live" | "/api/v1/ready" | "/api/openapi.json"
     ) || path.starts_with("/docs");
     if public {
-        return next.run(request).await;
-    }
-    let given = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
-    if given.strip_prefix("Bearer ").is_some_and(|bearer| same(bearer, token)) {
         return next.run(request).await;
     }
     Problem::unauthorized("send `Authorization: Bearer TOKEN`; the token lies in the agent's api.tokenFile")

@@ -60,6 +60,7 @@ impl Run {
                 message: Message::Response { request_id, response },
                 ..
             } => {
+                self.traffic.received.block(&response);
                 self.answered(&request_id, Some(response));
             }
             Event::OutboundFailure {

@@ -44,6 +44,7 @@ impl Run {
     }
 
     fn put_question(&mut self, peer: PeerId, question: RecordsQuestion) {
+        self.traffic.sent.records(&question, &question.told);
         self.swarm.behaviour_mut().records.send_request(&peer, question);
     }
 
@@ -54,8 +55,10 @@ impl Run {
                 message: Message::Request { request, channel, .. },
                 ..
             } => {
+                self.traffic.received.records(&request, &request.told);
                 let own = self.publishing.record(now());
                 let (answer, effects) = self.member.asked(peer, request, own, now());
+                self.traffic.sent.records(&answer, &answer.entries);
                 // The asker may have gone.
                 let _ = self.swarm.behaviour_mut().records.send_response(channel, answer);
                 self.carry_out(effects);
@@ -64,7 +67,10 @@ impl Run {
                 peer,
                 message: Message::Response { response, .. },
                 ..
-            } => self.talk(|member, own| member.answered(peer, response, own, now())),
+            } => {
+                self.traffic.received.records(&response, &response.entries);
+                self.talk(|member, own| member.answered(peer, response, own, now()));
+            }
             Event::OutboundFailure { peer, error, .. } => {
                 // Members that are no Hanse agents do not speak this protocol.
                 tracing::debug!(%peer, %error, "a neighbour did not take or give records");

@@ -12,11 +12,12 @@ mod look;
 mod messages;
 mod run;
 mod status;
+mod traffic;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -37,6 +38,8 @@ use crate::record::Announcement;
 use crate::store::Store;
 use ask::Answerers;
 use command::{Command, Commands};
+use traffic::AllCounters;
+pub use traffic::{Flow, Traffic};
 
 /// How many changes a slow reader may be behind before it misses some; it is told so, and reads [`Swarm::peers`] then.
 const CHANGES: usize = 1024;
@@ -51,6 +54,7 @@ pub struct Swarm {
     sealing_key: SealingKey,
     changes: broadcast::Sender<Change>,
     store: Store,
+    traffic: Arc<AllCounters>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -86,7 +90,15 @@ impl Swarm {
         let (changes, _) = broadcast::channel(CHANGES);
         let (sender, receiver) = mpsc::channel(COMMANDS);
         let stop = CancellationToken::new();
-        let run = run::Run::new(config, store.clone(), changes.clone(), answerers.clone()).await?;
+        let traffic = Arc::new(AllCounters::default());
+        let run = run::Run::new(
+            config,
+            store.clone(),
+            changes.clone(),
+            answerers.clone(),
+            traffic.clone(),
+        )
+        .await?;
         let task = tokio::spawn(run.run(receiver, stop.clone()));
         Ok(Self {
             name,
@@ -95,6 +107,7 @@ impl Swarm {
             sealing_key,
             changes,
             store,
+            traffic,
             stop,
             task: Mutex::new(Some(task)),
         })
@@ -134,6 +147,11 @@ impl Swarm {
         let (done, answer) = oneshot::channel();
         self.commands.send(Command::Peers(done)).await?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// What was sent and received since the swarm was joined.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.read()
     }
 
     /// How the network is doing.

@@ -1,6 +1,8 @@
 //! The task that owns the network.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -20,6 +22,7 @@ use super::blobs::{Blobs, Read};
 use super::command::{Answered, Command, LookUpError, StartError};
 use super::look::Bootstrap;
 use super::messages::Messages;
+use super::traffic::AllCounters;
 use super::{PeerView, Status, now, off_thread};
 use crate::config::SwarmConfig;
 use crate::gossip::Member;
@@ -56,6 +59,7 @@ pub(super) struct Run {
     pub store: Store,
     pub changes: broadcast::Sender<Change>,
     pub publishing: Publishing,
+    pub traffic: Arc<AllCounters>,
     pub bootstrap: Vec<Bootstrap>,
     pub look_ups: HashMap<QueryId, LookUp>,
     /// Whose address is being asked for.
@@ -74,6 +78,7 @@ impl Run {
         store: Store,
         changes: broadcast::Sender<Change>,
         answerers: Answerers,
+        traffic: Arc<AllCounters>,
     ) -> Result<Self, StartError> {
         let keypair = config.domain.keypair();
         let name = config.domain.peer_id();
@@ -96,6 +101,7 @@ impl Run {
             silent: HashSet::new(),
             changes,
             publishing,
+            traffic,
             bootstrap,
             look_ups: HashMap::new(),
             whereabouts: HashMap::new(),
@@ -163,6 +169,7 @@ impl Run {
             Command::Ask(holder, block, done) => self.ask(holder, block, done),
             Command::AskPeer(question) => self.ask_peer(question),
             Command::Ban(peer) => {
+                self.traffic.banned.fetch_add(1, Relaxed);
                 tracing::warn!(%peer, "sent a block that is not the one it was asked for; it is banned");
                 self.swarm.behaviour_mut().blocked.block_peer(peer);
             }
@@ -340,6 +347,7 @@ impl Run {
     }
 
     fn read(&mut self, read: Read) {
+        self.traffic.sent.block(&read.answer);
         // The asker may have gone.
         let _ = self
             .swarm

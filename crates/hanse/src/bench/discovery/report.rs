@@ -25,7 +25,9 @@ pub struct Document {
     pub removed_ms: Option<u64>,
     /// 10 MB from three holders, one of whom lies: the median.
     pub blob_mbit_s: Option<f64>,
-    /// How much more memory an agent holds with 49 peers than with none.
+    /// Memory of an agent of those with all peers: the median.
+    pub agent_mb: Option<f64>,
+    /// How much more memory an agent holds with all others as peers than with none.
     pub rss_mb_swarm: Option<f64>,
     /// Of the simulation.
     pub seed: Option<u64>,
