@@ -20,6 +20,7 @@ use hanse_orchestrator::api::{self, Access, NodeTroubles, Trouble};
 use hanse_orchestrator::store::Store;
 use hanse_orchestrator::{Catalogue, Federation, Orchestrator, OrchestratorConfig};
 use hanse_swarm::Swarm;
+use hanse_swarm::model::{GenesisDigest, Membership, SwarmAddress};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +35,7 @@ use crate::consortium::snapshots::{self, Gate};
 use crate::consortium::{self, Consortium, OwnNode};
 use crate::discoverer::Discoverer;
 use crate::keys::DomainKeys;
+use crate::swarm::Found;
 use crate::{evidence, metrics, swarm};
 
 /// Connections that may wait to be accepted.
@@ -148,12 +150,14 @@ impl Agent {
         let swarm = swarm::start(config, &keys).await?;
         let stop = CancellationToken::new();
         let failed = stop.clone().drop_guard();
+        let found = swarm::enter(config, &keys, &swarm).await?;
         let node = match &config.ledger.embedded {
-            Some(embedded) => Some(start_node(config, embedded, &keys, &stop).await?),
+            Some(embedded) => Some(start_node(config, embedded, found.as_ref(), &keys, &stop).await?),
             None => None,
         };
         let (development, client) = cluster(config).await?;
-        let discovery = swarm::discover(config, &keys, &swarm, client.clone(), watch::channel(None).1)?;
+        let (membership, told) = watch::channel(None);
+        let discovery = swarm::discover(config, &keys, &swarm, client.clone(), told)?;
         let contracts = connect_ledger(config, node.as_ref(), &keys).await?;
         if let (Some(node), Some(blocks)) = (&node, config.ledger.history) {
             anyhow::ensure!(
@@ -163,8 +167,16 @@ impl Agent {
             let done = contracts.events_done();
             node.keep_newest(blocks, move || done.load(Ordering::Relaxed));
         }
-        let consortium = open_consortium(config, contracts.clone(), &keys, node.as_ref())?;
+        let consortium = open_consortium(
+            config,
+            contracts.clone(),
+            membership,
+            found.as_ref(),
+            &keys,
+            node.as_ref(),
+        )?;
         let of_ledger = crate::ledger::routes(contracts.clone(), node.as_ref());
+        let of_swarm = swarm::api::routes(swarm.clone(), contracts.clone());
         let ledger = Federation::new(contracts);
         let store = Store::open(&config.data_dir.join("orchestrator.redb"))?;
         let http = reqwest::Client::builder()
@@ -197,10 +209,12 @@ impl Agent {
             .operator
             .merge(metrics::routes(registry))
             .merge(evidence)
-            .merge(of_ledger);
+            .merge(of_ledger)
+            .merge(of_swarm);
         others.description.merge(evidence::Description::openapi());
         others.description.merge(crate::ledger::Description::openapi());
         others.description.merge(metrics::Description::openapi());
+        others.description.merge(swarm::api::Description::openapi());
         if let Some(node) = &node {
             others.node_troubles = node_troubles(node);
         }
@@ -209,6 +223,8 @@ impl Agent {
             others.strangers = others.strangers.merge(snapshots::routes(Arc::new(gate)));
         }
         let router = api::router(orchestrator.clone(), catalogue, access, config.api.listen, others);
+        let questions = swarm.answer(swarm::guests::TOPIC);
+        tokio::spawn(consortium.clone().answer_guests(questions, stop.clone()));
         let attending = tokio::spawn(consortium.attend(stop.clone()));
         let listener = socket.listen(BACKLOG).with_context(|| port_taken(config))?;
         let server = tokio::spawn(api::serve(listener, router, orchestrator.clone()));
@@ -270,6 +286,8 @@ pub fn token(config: &Config) -> anyhow::Result<Option<String>> {
 fn open_consortium(
     config: &Config,
     ledger: Ledger,
+    membership: watch::Sender<Option<Membership>>,
+    found: Option<&Found>,
     keys: &Arc<DomainKeys>,
     node: Option<&Node>,
 ) -> anyhow::Result<Arc<Consortium>> {
@@ -294,19 +312,40 @@ fn open_consortium(
         peer_id: keys.swarm.peer_id().to_string(),
         url: config.api.public_url(),
     };
+    let claim = node
+        .as_ref()
+        .map(|node| claim(config, &me, &node.genesis))
+        .transpose()?;
+    let found = found.iter().flat_map(|found| &found.invites);
     let settings = consortium::Settings {
         me,
-        admission: config.consortium.admission,
-        bootstrap: config.consortium.invite.clone(),
+        policy: consortium::Policy {
+            admission: config.consortium.admission,
+            approved: config.consortium.approved.clone(),
+        },
+        guests: config.consortium.guests,
+        claim,
+        membership,
+        bootstrap: config.consortium.invite.iter().chain(found).cloned().collect(),
         data_dir: config.data_dir.clone(),
     };
     let http = consortium::http_client()?;
     Ok(Arc::new(Consortium::open(settings, ledger, keys.clone(), node, http)?))
 }
 
+/// What a member says of that in its swarm.
+fn claim(config: &Config, me: &MemberInfo, genesis: &Genesis) -> anyhow::Result<Membership> {
+    Ok(Membership {
+        genesis: GenesisDigest(genesis.digest().0),
+        api: Some(config.api.public_url().try_into().context("api.url")?),
+        consensus: SwarmAddress::parse(&me.consensus_address).context("ledger.embedded.consensusAddress")?,
+    })
+}
+
 async fn start_node(
     config: &Config,
     embedded: &EmbeddedLedger,
+    found: Option<&Found>,
     keys: &DomainKeys,
     stop: &CancellationToken,
 ) -> anyhow::Result<Node> {
@@ -318,8 +357,11 @@ async fn start_node(
         least_blocks: config.ledger.snapshot.least_blocks,
         most_bytes: config.ledger.snapshot.most_mebibytes.saturating_mul(1 << 20),
     };
-    let invites = config.consortium.invite.iter().chain(&config.ledger.snapshot.invites);
-    let invites: Vec<_> = invites.cloned().collect();
+    let configured = config.consortium.invite.iter().chain(&config.ledger.snapshot.invites);
+    let in_swarm = found.iter().flat_map(|found| &found.invites);
+    let invites: Vec<_> = configured.chain(in_swarm).cloned().collect();
+    let bootstrap = found.iter().flat_map(|found| &found.bootstrap);
+    let bootstrap = embedded.bootstrap.iter().chain(bootstrap).cloned().collect();
     snapshots::fetch(snapshot, &invites, &keys.ledger).await?;
     let digest = genesis.digest();
     let node = Node::start(NodeConfig {
@@ -328,7 +370,7 @@ async fn start_node(
         keys: keys.validator.clone(),
         consensus_listen: embedded.consensus_listen,
         rpc_listen: embedded.rpc_listen,
-        bootstrap: embedded.bootstrap.clone(),
+        bootstrap,
     });
     let node = node.await.context("the ledger node did not start")?;
     snapshots::fill(&node, digest, &keys.ledger, stop).await?;

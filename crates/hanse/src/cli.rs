@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::config::Layers;
 use crate::evidence::EvidencePage;
 use crate::output::{self, Format};
-use crate::{agent, bench, check, consortium, keys, ledger, up};
+use crate::{agent, bench, check, consortium, keys, ledger, swarm, up};
 
 #[derive(Parser)]
 #[command(
@@ -50,12 +50,18 @@ enum Command {
         after_help = "Example: hanse services federate object-detection --scenario component"
     )]
     Services(Services),
-    /// Set up a new domain with an invite of a member, have it admitted, and run its agent.
-    #[command(after_help = "Example: hanse join 'http://127.0.0.1:8000/#5be1….a0c3…' --name fifth --local")]
-    Join(consortium::JoinArguments),
+    /// Set up a new domain that finds the consortium in a swarm, or has an invite of a member; have it admitted, and run its agent.
+    #[command(
+        after_help = "Examples:\n  hanse join --swarm-key swarm.key --bootstrap /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW… --name fifth\n  \
+                      hanse join 'http://127.0.0.1:8000/#5be1….a0c3…' --name fifth --local"
+    )]
+    Join(Box<consortium::JoinArguments>),
     /// See who is in the consortium; let domains come and go.
     #[command(subcommand)]
     Consortium(consortium::ConsortiumCommand),
+    /// Make a swarm's key; see who is in the swarm, and what they offer.
+    #[command(subcommand)]
+    Swarm(swarm::SwarmCommand),
     /// Make and look at a domain's keys.
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -235,9 +241,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Services(command) => services(command).await,
         Command::Join(arguments) => {
             log(AGENT_LOG);
-            consortium::join(arguments).await
+            consortium::join(*arguments).await
         }
         Command::Consortium(command) => consortium::run(command).await,
+        Command::Swarm(command) => swarm::run(command).await,
         Command::Keys(command) => keys::run(command),
         Command::Config(ConfigCommand::Show { config, output }) => show_config(&config, output),
         Command::Check { config, output } => check::run(&config, output).await,

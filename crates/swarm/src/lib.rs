@@ -50,5 +50,5 @@ pub use domain_key::DomainKey;
 pub use key::{Fingerprint, SwarmKey, SwarmKeyError};
 pub use libp2p::PeerId;
 pub use message::{SealingSecret, Topic};
-pub use service::Swarm;
+pub use service::{Swarm, remembered};
 pub use store::StoreError;

@@ -15,6 +15,8 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const OWN: Table = TableDefinition::new("own");
 const PEERS: Table = TableDefinition::new("peers");
+/// Where the others were reached.
+const PLACES: Table = TableDefinition::new("places");
 const BLOCKS: Table = TableDefinition::new("blocks");
 
 /// The only key of the table of the own record.
@@ -79,7 +81,7 @@ impl Store {
             source: Box::new(source),
         })?;
         let transaction = database.begin_write().map_err(io)?;
-        for table in [OWN, PEERS, BLOCKS] {
+        for table in [OWN, PEERS, PLACES, BLOCKS] {
             transaction.open_table(table).map_err(io)?;
         }
         transaction.commit().map_err(io)?;
@@ -98,8 +100,20 @@ impl Store {
 
     /// What others said of themselves.
     pub fn peers(&self) -> Result<Vec<(PeerId, Vec<u8>)>, StoreError> {
+        self.by_peer(PEERS)
+    }
+
+    /// Where the others were reached: multiaddrs in their text form, one a line.
+    pub fn places(&self) -> Result<Vec<(PeerId, String)>, StoreError> {
+        let places = self.by_peer(PLACES)?.into_iter();
+        Ok(places
+            .filter_map(|(name, places)| Some((name, String::from_utf8(places).ok()?)))
+            .collect())
+    }
+
+    fn by_peer(&self, table: Table) -> Result<Vec<(PeerId, Vec<u8>)>, StoreError> {
         let transaction = self.0.begin_read().map_err(io)?;
-        let table = transaction.open_table(PEERS).map_err(io)?;
+        let table = transaction.open_table(table).map_err(io)?;
         let mut peers = Vec::new();
         for entry in table.iter().map_err(io)? {
             let (name, record) = entry.map_err(io)?;
@@ -110,8 +124,8 @@ impl Store {
         Ok(peers)
     }
 
-    /// Replaces what is kept of others.
-    pub fn keep_peers(&self, peers: &[(PeerId, Vec<u8>)]) -> Result<(), StoreError> {
+    /// Replaces what is kept of others: what they said, and where they were reached.
+    pub fn keep_peers(&self, peers: &[(PeerId, Vec<u8>)], places: &[(PeerId, String)]) -> Result<(), StoreError> {
         let transaction = self.0.begin_write().map_err(io)?;
         {
             let mut table = transaction.open_table(PEERS).map_err(io)?;
@@ -119,6 +133,13 @@ impl Store {
             for (name, record) in peers {
                 table
                     .insert(name.to_bytes().as_slice(), record.as_slice())
+                    .map_err(io)?;
+            }
+            let mut table = transaction.open_table(PLACES).map_err(io)?;
+            table.retain(|_, _| false).map_err(io)?;
+            for (name, places) in places {
+                table
+                    .insert(name.to_bytes().as_slice(), places.as_bytes())
                     .map_err(io)?;
             }
         }

@@ -97,6 +97,19 @@ impl Config {
         if self.ledger.embedded.is_some() && !self.ledger.urls.is_empty() {
             bail!("ledger: `embedded` and `urls` exclude each other; remove one");
         }
+        if self.consortium.find.is_some() {
+            if self.ledger.embedded.is_none() {
+                bail!(
+                    "consortium.find: only a domain with a ledger node of its own (ledger.embedded) can join through the swarm"
+                );
+            }
+            if self.swarm.identity.is_none() {
+                bail!("consortium.find: the members must see who asks; set swarm.identity, which may be {{}}");
+            }
+            if self.consortium.invite.is_some() {
+                bail!("consortium: `find` and `invite` exclude each other; remove one");
+            }
+        }
         self.swarm.check()
     }
 }

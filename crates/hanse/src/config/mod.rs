@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use hanse_orchestrator::Bidding;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -150,8 +150,44 @@ pub struct EmbeddedLedger {
 pub struct ConsortiumConfig {
     /// Who votes when a domain asks to be admitted.
     pub admission: Admission,
+    /// Accounts of domains for whose admission this domain votes by itself although `admission` is `byHand`.
+    pub approved: Vec<Address>,
+    /// Who may follow the ledger before it is admitted.
+    pub guests: Guests,
     /// The invite with which this domain asks to be admitted, as long as it is no member.
     pub invite: Option<Invite>,
+    /// Find the consortium in the swarm and ask to be admitted, as long as this domain is no member; in place of `invite`.
+    pub find: Option<FindConfig>,
+}
+
+/// Who may follow the ledger, and ask for admission as one who was invited, before a vote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Guests {
+    /// Every domain of this domain's swarm, and who brings an invite.
+    #[default]
+    Swarm,
+    /// Who brings an invite.
+    Invite,
+}
+
+/// Which consortium of the swarm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FindConfig {
+    /// Hash of its genesis document; when absent, there must be only one.
+    pub genesis: Option<B256>,
+    /// The agent gives up after so long without finding a member (s).
+    pub within_seconds: u64,
+}
+
+impl Default for FindConfig {
+    fn default() -> Self {
+        Self {
+            genesis: None,
+            within_seconds: 300,
+        }
+    }
 }
 
 /// Who votes for admissions. Removals are always voted on by hand.
@@ -161,7 +197,8 @@ pub enum Admission {
     /// The operator, with `hanse consortium vote`.
     #[default]
     ByHand,
-    /// The agent: it proposes whoever comes with an invite of its own, and votes for whomever another member proposes.
+    /// The agent: it proposes whoever comes with a token of its own, from an invite or through the swarm, and votes for whomever
+    /// another member proposes.
     Automatic,
 }
 

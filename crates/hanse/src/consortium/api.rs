@@ -165,7 +165,7 @@ async fn bootstrap(State(service): Service) -> Answer<BootstrapPage> {
     responses((status = 200, body = RequestPage), (status = 403, body = Problem), (status = 422, body = Problem),
         (status = 429, body = Problem)))]
 async fn request(State(service): Service, Json(request): Json<AdmissionRequest>) -> Answer<RequestPage> {
-    service.admit_stranger()?;
+    service.admit_request(&request)?;
     service.take(request).await.map(Json)
 }
 

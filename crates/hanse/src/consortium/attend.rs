@@ -23,67 +23,161 @@ use super::{plan, remote};
 /// Members that a newcomer asks: enough for some of them to be gone.
 const ASKED: usize = 7;
 
-/// Between two looks at what is open.
+/// Between two looks at what is open, if nothing happens.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// After something has changed, each new block is looked at for so long; but not sooner than this after the last look.
+const LIVELY: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Members that were asked for admission are asked again after this long.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
+
+/// What is remembered from one look to the next.
+struct Looks {
+    lively_until: Instant,
+    /// How many members, approvals of proposals, and requests there were.
+    counted: (usize, usize, usize),
+    /// Who has taken this domain's request, and when all are asked again.
+    taken: HashSet<Url>,
+    ask_at: Instant,
+    /// How often all were asked.
+    rounds: usize,
+}
+
+impl Looks {
+    fn new(now: Instant) -> Self {
+        Self {
+            lively_until: now + LIVELY,
+            counted: (0, 0, 0),
+            taken: HashSet::new(),
+            ask_at: now,
+            rounds: 0,
+        }
+    }
+
+    fn count(&mut self, counted: (usize, usize, usize), now: Instant) {
+        if self.counted != counted {
+            (self.counted, self.lively_until) = (counted, now + LIVELY);
+        }
+    }
+}
 
 impl Consortium {
     /// Looks after what is open until told to stop.
     pub async fn attend(self: Arc<Self>, stop: CancellationToken) {
-        let mut ask_at = Instant::now();
+        let mut looks = Looks::new(Instant::now());
         loop {
-            match self.look(&mut ask_at).await {
+            let height = self.node.as_ref().map(|node| node.status.borrow().height);
+            match self.look(&mut looks).await {
                 Ok(()) => {}
                 Err(error) => tracing::debug!(detail = error.detail, "the consortium can't be looked after now"),
             }
+            let lively = Instant::now() < looks.lively_until;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(LOOK) => {}
+                () = self.wake.notified() => {}
+                () = self.block_after(height), if lively => sleep(PAUSE).await,
             }
         }
     }
 
-    async fn look(&self, ask_at: &mut Instant) -> Result<(), Problem> {
+    /// Waits until the own node has decided a block after this height.
+    async fn block_after(&self, height: Option<u64>) {
+        let status = self.node.as_ref().map(|node| node.status.clone());
+        let (Some(mut status), Some(height)) = (status, height) else {
+            return std::future::pending().await;
+        };
+        if status.wait_for(|status| status.height > height).await.is_err() {
+            // The node is gone.
+            std::future::pending().await
+        }
+    }
+
+    async fn look(&self, looks: &mut Looks) -> Result<(), Problem> {
         let members = self.ledger.members().await.map_err(of_ledger)?;
         let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
         let accounts: HashSet<Address> = members.iter().map(|member| member.info.account).collect();
-        if lock(&self.desk).forget(&accounts, now()) {
+        let forgotten = lock(&self.desk).forget(&accounts, now());
+        if forgotten {
             self.keep_desk()?;
         }
+        let approvals = proposals.iter().map(|proposal| 1 + proposal.approvals.len()).sum();
+        let requests = lock(&self.desk).requests().len();
+        looks.count((members.len(), approvals, requests), Instant::now());
         self.let_guests_in(&proposals);
         self.end_offer(&members);
-        if accounts.contains(&self.ledger.account()) {
+        let member = accounts.contains(&self.ledger.account());
+        self.claim_membership(member);
+        if member {
             lock(&self.asked).take();
+            // What nobody needs any more: the same domain was proposed twice.
+            let mut proposals = proposals;
+            proposals.retain(|proposal| !accounts.contains(&proposal.candidate.account));
             return self.vote_by_itself(&proposals).await;
         }
-        if let (Some(invite), true) = (&self.settings.bootstrap, Instant::now() >= *ask_at) {
-            *ask_at = Instant::now() + Duration::from_secs(5);
-            let answer = self.ask_members(invite, &members).await;
-            let before = lock(&self.asked).replace(answer.clone());
-            if before.as_ref() != Some(&answer) {
-                tracing::info!("{answer}");
+        if !self.settings.bootstrap.is_empty() {
+            if Instant::now() >= looks.ask_at {
+                looks.ask_at = Instant::now() + ASK_AGAIN;
+                looks.rounds += 1;
+                looks.taken.clear();
+            }
+            if let Some(answer) = self.ask_members(&members, looks.rounds, &mut looks.taken).await {
+                let before = lock(&self.asked).replace(answer.clone());
+                if before.as_ref() != Some(&answer) {
+                    tracing::info!("{answer}");
+                }
             }
         }
         Ok(())
     }
 
-    /// Asks the member that invited, and beside it the others as far as the own node knows them: each lets its guests catch up
-    /// from its own node, and one of them may be gone.
-    async fn ask_members(&self, invite: &Invite, members: &[IConsortium::Member]) -> String {
-        let mut invites = vec![invite.clone()];
+    /// Has the swarm told whether this domain is a member.
+    fn claim_membership(&self, member: bool) {
+        let claim = self.settings.claim.clone().filter(|_| member);
+        self.settings.membership.send_if_modified(|present| {
+            let changed = *present != claim;
+            *present = claim;
+            changed
+        });
+    }
+
+    /// Asks the members that invited, and beside them the others as far as the own node knows them: each lets its guests catch
+    /// up from its own node, and one of them may be gone. Those who have taken the request are passed over; `None` if there are
+    /// no others.
+    ///
+    /// A member proposes by itself whom it gave a token. So in the first round all are shown the token of the first member, in
+    /// the second round the second member is shown its own, and so on: until there is a proposal, and no more than one.
+    async fn ask_members(
+        &self,
+        members: &[IConsortium::Member],
+        rounds: usize,
+        taken: &mut HashSet<Url>,
+    ) -> Option<String> {
+        let mut invites = self.settings.bootstrap.clone();
+        let invite = invites.first()?.clone();
+        for later in invites.iter_mut().skip(rounds) {
+            later.token.clone_from(&invite.token);
+        }
         for url in members.iter().filter_map(|member| Url::parse(&member.info.url).ok()) {
             if invites.len() < ASKED && invites.iter().all(|known| known.url != url) {
                 invites.push(Invite { url, ..invite.clone() });
             }
         }
+        invites.retain(|invite| !taken.contains(&invite.url));
         let answers = join_all(invites.iter().map(|invite| self.ask(invite))).await;
-        let mut refusals = Vec::new();
+        let (mut first, mut refusals) = (None, Vec::new());
         for (invite, answer) in invites.iter().zip(answers) {
             match answer {
                 Ok(page) => {
-                    return format!(
-                        "asked {}: {} ({} of {})",
-                        invite.url, page.state, page.approvals, page.needed
-                    );
+                    taken.insert(invite.url.clone());
+                    first.get_or_insert_with(|| {
+                        format!(
+                            "asked {}: {} ({} of {})",
+                            invite.url, page.state, page.approvals, page.needed
+                        )
+                    });
                 }
                 Err(error) => refusals.push(format!(
                     "{} did not take the request for admission: {error:#}",
@@ -91,7 +185,7 @@ impl Consortium {
                 )),
             }
         }
-        refusals.join("; ")
+        first.or_else(|| (!refusals.is_empty()).then(|| refusals.join("; ")))
     }
 
     /// Who may catch up from this domain's node: the invited, and whom a member has proposed.
@@ -113,14 +207,17 @@ impl Consortium {
     async fn vote_by_itself(&self, proposals: &[IConsortium::Proposal]) -> Result<(), Problem> {
         let me = self.ledger.account();
         let waiting = self.waiting();
-        for vote in plan::votes(self.settings.admission, me, proposals, &waiting) {
+        let votes = plan::votes(&self.settings.policy, me, proposals, &waiting);
+        // At once: several newcomers do not wait for each other's blocks.
+        let cast = votes.into_iter().map(|vote| async {
             let name = vote.name().to_owned();
             match self.cast(vote).await {
                 Ok(_) => tracing::info!(candidate = name, "voted for the admission"),
                 // Somebody else was quicker, or its block has another change: the next look tells.
                 Err(problem) => tracing::debug!(candidate = name, detail = problem.detail, "could not vote"),
             }
-        }
+        });
+        join_all(cast).await;
         Ok(())
     }
 

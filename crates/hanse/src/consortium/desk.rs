@@ -36,6 +36,9 @@ struct Invitation {
     /// Whether another member made it; it is remembered when it is used first.
     #[serde(default)]
     foreign: bool,
+    /// The peer id of the domain that asked for it through the swarm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
 }
 
 /// Where the token of a request comes from, as far as its signature tells.
@@ -88,15 +91,46 @@ impl Desk {
     /// Remembers an invitation with this token. The oldest makes room if there are too many.
     pub fn invite(&mut self, token: &str, now: u64) {
         self.invitations.retain(|invitation| invitation.expires > now);
-        if self.invitations.len() >= INVITATIONS {
-            self.invitations.remove(0);
+        let of_operator = |invitation: &Invitation| invitation.peer.is_none() && !invitation.foreign;
+        if self.invitations.iter().filter(|it| of_operator(it)).count() >= INVITATIONS
+            && let Some(oldest) = self.invitations.iter().position(of_operator)
+        {
+            self.invitations.remove(oldest);
         }
         self.invitations.push(Invitation {
             digest: digest(token),
             expires: now + LASTS,
             used_by: None,
             foreign: false,
+            peer: None,
         });
+    }
+
+    /// Remembers the token that a domain of the swarm was given, in place of its earlier one. Room is made of such only, so that
+    /// no number of domains takes an operator's invites away.
+    pub fn invite_peer(&mut self, peer: &str, token: &str, now: u64) {
+        self.invitations
+            .retain(|invitation| invitation.expires > now && invitation.peer.as_deref() != Some(peer));
+        let of_swarm = |invitation: &Invitation| invitation.peer.is_some();
+        if self.invitations.iter().filter(|it| of_swarm(it)).count() >= INVITATIONS
+            && let Some(oldest) = self.invitations.iter().position(of_swarm)
+        {
+            self.invitations.remove(oldest);
+        }
+        self.invitations.push(Invitation {
+            digest: digest(token),
+            expires: now + LASTS,
+            used_by: None,
+            foreign: false,
+            peer: Some(peer.to_owned()),
+        });
+    }
+
+    /// Whether this token was seen here before, or made here.
+    pub fn knows(&self, token: &str) -> bool {
+        let (own, foreign) = (digest(token), digest(&token::identity(token)));
+        let mut digests = self.invitations.iter().map(|invitation| &invitation.digest);
+        digests.any(|known| *known == own || *known == foreign)
     }
 
     /// The invitation of another member with this token, remembered from its first use. Room is made of such only.
@@ -109,7 +143,7 @@ impl Desk {
         {
             return Some(known);
         }
-        if self.invitations.len() >= 2 * INVITATIONS {
+        if self.invitations.len() >= 3 * INVITATIONS {
             let oldest = self.invitations.iter().position(|invitation| invitation.foreign)?;
             self.invitations.remove(oldest);
         }
@@ -118,6 +152,7 @@ impl Desk {
             expires: now + LASTS,
             used_by: None,
             foreign: true,
+            peer: None,
         });
         Some(self.invitations.len() - 1)
     }
@@ -305,9 +340,36 @@ mod tests {
                 NOW,
             );
         }
-        assert!(desk.invitations.len() <= 2 * INVITATIONS);
+        assert!(desk.invitations.len() <= 3 * INVITATIONS);
         assert!(
             desk.take(request(3, Some("aa")), Maker::OwnOrNobody, NOW)
+                .unwrap()
+                .invited
+        );
+    }
+
+    #[test]
+    fn however_many_domains_of_the_swarm_ask_the_operators_invites_stay_and_each_domain_has_one() {
+        let mut desk = Desk::default();
+        desk.invite("aa", NOW);
+        for number in 0..500 {
+            desk.invite_peer(&format!("peer {number}"), &format!("{number:04}"), NOW);
+        }
+        assert!(desk.invitations.len() <= 2 * INVITATIONS && desk.knows("aa") && desk.knows("0499"));
+        desk.invite_peer("peer 499", "ee", NOW);
+        let earlier = desk.take(request(1, Some("0499")), Maker::OwnOrNobody, NOW);
+        assert_eq!(
+            earlier,
+            Err(Refused::Token),
+            "the later token takes the place of the earlier"
+        );
+        assert!(
+            desk.take(request(1, Some("ee")), Maker::OwnOrNobody, NOW)
+                .unwrap()
+                .invited
+        );
+        assert!(
+            desk.take(request(2, Some("aa")), Maker::OwnOrNobody, NOW)
                 .unwrap()
                 .invited
         );

@@ -28,6 +28,18 @@ impl Consortium {
         ))
     }
 
+    /// Whether another request of a newcomer is served now: those who hold a token that is known here may ask more often.
+    ///
+    /// # Errors
+    /// 429.
+    pub(super) fn admit_request(&self, request: &AdmissionRequest) -> Result<(), Problem> {
+        let token = request.token.as_ref();
+        if token.is_some_and(|token| lock(&self.desk).knows(token)) && lock(&self.guest_rate).allows(now_ms()) {
+            return Ok(());
+        }
+        self.admit_stranger()
+    }
+
     /// Requests for admission that nobody has decided yet.
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         lock(&self.desk).requests().to_vec()
@@ -97,6 +109,7 @@ impl Consortium {
             )
         })?;
         self.keep_desk()?;
+        self.wake.notify_one();
         let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
         self.let_guests_in(&proposals);
         let proposal = proposals.iter().find(|proposal| plan::admits(proposal, account));

@@ -66,20 +66,29 @@ pub fn admits(proposal: &Proposal, account: Address) -> bool {
     proposal.kind == ADMISSION && proposal.candidate.account == account
 }
 
-/// What a domain whose policy is automatic votes for: every open admission, and every request with its own invite.
-pub fn votes(admission: Admission, me: Address, proposals: &[Proposal], waiting: &[Waiting]) -> Vec<Vote> {
-    if admission == Admission::ByHand {
-        return Vec::new();
-    }
+/// For whom a domain votes by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    pub admission: Admission,
+    /// Accounts for which it votes in any case.
+    pub approved: Vec<Address>,
+}
+
+/// What a domain votes for by itself: if its policy is automatic, every open admission and every request with its own
+/// token; otherwise those that it has approved beforehand.
+pub fn votes(policy: &Policy, me: Address, proposals: &[Proposal], waiting: &[Waiting]) -> Vec<Vote> {
+    let automatic = policy.admission == Admission::Automatic;
     let open = proposals
         .iter()
         .filter(|proposal| proposal.kind == ADMISSION && !proposal.approvals.contains(&me))
+        .filter(|proposal| automatic || policy.approved.contains(&proposal.candidate.account))
         .map(approval);
-    let invited = waiting.iter().filter(|waiting| {
+    let asked = waiting.iter().filter(|waiting| {
         let account = waiting.request.member.account;
-        waiting.invited && !proposals.iter().any(|proposal| admits(proposal, account))
+        let wanted = (automatic && waiting.invited) || policy.approved.contains(&account);
+        wanted && !proposals.iter().any(|proposal| admits(proposal, account))
     });
-    open.chain(invited.map(proposal_of)).collect()
+    open.chain(asked.map(proposal_of)).collect()
 }
 
 fn approval(proposal: &Proposal) -> Vote {
@@ -217,7 +226,19 @@ mod tests {
     #[test]
     fn a_careful_domain_votes_for_nothing_by_itself() {
         let open = [admission(1, "fifth", 5, &[1])];
-        assert!(votes(Admission::ByHand, account(2), &open, &[waiting("sixth", 6, true)]).is_empty());
+        let here = [waiting("sixth", 6, true), waiting("seventh", 7, false)];
+        assert!(votes(&Policy::default(), account(2), &open, &here).is_empty());
+        let policy = Policy {
+            approved: vec![account(5), account(7)],
+            ..Policy::default()
+        };
+        let votes = votes(&policy, account(2), &open, &here);
+        let names: Vec<_> = votes.iter().map(Vote::name).collect();
+        assert_eq!(
+            names,
+            ["fifth", "seventh"],
+            "but for those that its operator approved beforehand"
+        );
     }
 
     #[test]
@@ -228,7 +249,11 @@ mod tests {
             waiting("sixth", 6, true),
             waiting("stranger", 9, false),
         ];
-        let votes = votes(Admission::Automatic, account(2), &open, &here);
+        let policy = Policy {
+            admission: Admission::Automatic,
+            ..Policy::default()
+        };
+        let votes = votes(&policy, account(2), &open, &here);
         let names: Vec<_> = votes.iter().map(|vote| (vote.name(), vote.proposal())).collect();
         assert_eq!(names, [("fifth", Some(U256::from(1))), ("sixth", None)]);
     }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use alloy::primitives::B256;
+use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
+
+use super::pages::BootstrapPage;
 
 const WITHIN: Duration = Duration::from_secs(20);
 const MOST: usize = 4 * 1024 * 1024;
@@ -20,6 +23,22 @@ pub fn client() -> anyhow::Result<reqwest::Client> {
 /// GET.
 pub async fn get<T: DeserializeOwned>(http: &reqwest::Client, base: &Url, path: &str) -> anyhow::Result<T> {
     answer(http.get(base.join(path)?), base).await
+}
+
+/// What a member gives to newcomers, whose genesis document has this digest.
+///
+/// # Errors
+/// When nobody answers there, or with the document of another ledger.
+pub async fn bootstrap(base: &Url, genesis: B256) -> anyhow::Result<BootstrapPage> {
+    let page: BootstrapPage = get(&client()?, base, "api/v1/consortium/bootstrap").await?;
+    let digest = page.genesis.digest();
+    ensure!(
+        digest == genesis,
+        "{base} gives the genesis of another ledger ({digest}) than it should ({genesis}): the invite is wrong, or that address \
+         is not what it claims to be"
+    );
+    page.genesis.validate().context("the genesis document")?;
+    Ok(page)
 }
 
 /// POST of a JSON document.

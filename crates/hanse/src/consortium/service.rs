@@ -12,7 +12,8 @@ use hanse_chain::genesis::{Genesis, MemberInfo};
 use hanse_ledger::{IConsortium, IntentKey, Ledger, LedgerError, Receipt, Refusal};
 use hanse_orchestrator::StepError;
 use hanse_orchestrator::api::Problem;
-use tokio::sync::watch;
+use hanse_swarm::model::Membership;
+use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use url::Url;
 
@@ -21,7 +22,7 @@ use super::invite::Invite;
 use super::pages::{ChangePage, ConsortiumPage, MemberLine, ProposalPage, RequestLine};
 use super::rotation::Rotation;
 use super::{kept, plan};
-use crate::config::Admission;
+use crate::config::{Admission, Guests};
 use crate::keys::DomainKeys;
 
 /// A change of membership waits this long for a block of its own: an idle ledger makes one every few seconds.
@@ -40,9 +41,14 @@ pub struct OwnNode {
 pub struct Settings {
     /// As this domain is to be known to the others; its validator key is that of generation 0.
     pub me: MemberInfo,
-    pub admission: Admission,
+    pub policy: plan::Policy,
+    pub guests: Guests,
+    /// What it says in its swarm while it is a member; nothing for a ledger that runs elsewhere.
+    pub claim: Option<Membership>,
+    /// Is told of it when that changes.
+    pub membership: watch::Sender<Option<Membership>>,
     /// Whom to ask for admission, as long as this domain is no member.
-    pub bootstrap: Option<Invite>,
+    pub bootstrap: Vec<Invite>,
     /// Folder for what survives a restart.
     pub data_dir: PathBuf,
 }
@@ -64,11 +70,15 @@ pub struct Consortium {
     pub(super) node: Option<OwnNode>,
     pub(super) http: reqwest::Client,
     pub(super) desk: Mutex<Desk>,
+    /// What strangers may ask for, and what guests may.
     pub(super) rate: Mutex<Rate>,
+    pub(super) guest_rate: Mutex<Rate>,
     /// Held while a rotation is under way.
     pub(super) rotating: tokio::sync::Mutex<()>,
     /// The last answer to this domain's own request.
     pub(super) asked: Mutex<Option<String>>,
+    /// Something came that is to be looked after at once.
+    pub(super) wake: Notify,
 }
 
 pub(super) fn now() -> u64 {
@@ -126,8 +136,10 @@ impl Consortium {
             http,
             desk: Mutex::new(desk),
             rate: Mutex::new(Rate::new(now_ms())),
+            guest_rate: Mutex::new(Rate::full(100.0, 20.0, now_ms())),
             rotating: tokio::sync::Mutex::default(),
             asked: Mutex::default(),
+            wake: Notify::new(),
         })
     }
 
@@ -161,7 +173,7 @@ impl Consortium {
         loop {
             match self.send(key.clone(), &change).await {
                 Err(LedgerError::Refused(Refusal::ChangeInThisBlock)) if Instant::now() < deadline => {
-                    sleep(Duration::from_millis(250)).await;
+                    sleep(Duration::from_millis(50)).await;
                 }
                 result => return result,
             }
@@ -201,7 +213,7 @@ impl Consortium {
                 })
                 .collect(),
             tolerated: members.len().saturating_sub(1) / 3,
-            automatic: self.settings.admission == Admission::Automatic,
+            automatic: self.settings.policy.admission == Admission::Automatic,
             members: members
                 .into_iter()
                 .map(|member| MemberLine {

@@ -11,6 +11,7 @@ use hanse_chain::consensus::Abstention;
 use hanse_chain::genesis::Genesis;
 use hanse_chain::ledger;
 use hanse_chain::store::FILE_NAME;
+use hanse_swarm::model::{GenesisDigest, Identity};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -18,6 +19,7 @@ use crate::agent;
 use crate::cli::ConfigArguments;
 use crate::config::Config;
 use crate::output::{self, Format};
+use crate::swarm;
 
 /// Options of what works on an agent's data folder.
 #[derive(Debug, Args)]
@@ -157,10 +159,26 @@ pub fn resync(arguments: &ResyncArguments) -> anyhow::Result<()> {
     )
 }
 
+/// Whether this domain founded the ledger, and nobody with it.
+fn founded_alone(place: &Place) -> bool {
+    let founders = &place.genesis.members;
+    founders.len() == 1 && founders.iter().all(|founder| founder.name == place.config.domain)
+}
+
+/// Whether domains that joined later are remembered from the swarm: they have the ledger, and call this domain at the address
+/// that is in it.
+fn others_are_known(place: &Place) -> anyhow::Result<bool> {
+    let peers = hanse_swarm::remembered(&swarm::folder(&place.config))?;
+    let digest = GenesisDigest(place.genesis.digest().0);
+    let mut claims = peers.iter().filter_map(Identity::membership);
+    Ok(claims.any(|claim| claim.genesis == digest))
+}
+
 /// Moves the store aside and returns its new name; `None` if there was none.
 fn move_store(place: &Place) -> anyhow::Result<Option<PathBuf>> {
     let embedded = place.config.ledger.embedded.as_ref();
-    if place.genesis.members.len() == 1 && embedded.is_none_or(|embedded| embedded.bootstrap.is_empty()) {
+    let nobody_configured = embedded.is_none_or(|embedded| embedded.bootstrap.is_empty());
+    if founded_alone(place) && nobody_configured && !others_are_known(place)? {
         bail!(
             "this ledger was founded by one domain alone, and no other member is configured (ledger.embedded.bootstrap) from \
              whom to fetch it; restore a backup with `hanse ledger restore`"

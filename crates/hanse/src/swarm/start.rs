@@ -21,6 +21,11 @@ fn key_file(config: &Config) -> (PathBuf, bool) {
     }
 }
 
+/// What the swarm remembers.
+pub fn folder(config: &Config) -> PathBuf {
+    config.data_dir.join("swarm")
+}
+
 /// The swarm's key; `None` if it will be made in the data folder at the first start.
 ///
 /// # Errors
@@ -62,7 +67,7 @@ pub async fn start(config: &Config, keys: &DomainKeys) -> anyhow::Result<Arc<Swa
         listen: vec![listen],
         external: config.swarm.external.clone(),
         bootstrap: config.swarm.bootstrap.clone(),
-        ..hanse_swarm::SwarmConfig::new(key, keys.swarm.clone(), sealing, config.data_dir.join("swarm"))
+        ..hanse_swarm::SwarmConfig::new(key, keys.swarm.clone(), sealing, folder(config))
     });
     let swarm = swarm.await.with_context(|| {
         format!(

@@ -17,8 +17,8 @@ use hanse_swarm::model::SwarmAddress;
 use url::Url;
 
 use crate::config::{
-    Admission, ApiConfig, ClusterConfig, Config, ConsortiumConfig, DevelopmentCluster, EmbeddedLedger, IdentityConfig,
-    LedgerConfig, SwarmConfig,
+    Admission, ApiConfig, ClusterConfig, Config, ConsortiumConfig, DevelopmentCluster, EmbeddedLedger, FindConfig,
+    IdentityConfig, LedgerConfig, SwarmConfig,
 };
 use crate::consortium::{consensus_address, kept};
 use crate::keys::DomainKeys;
@@ -91,7 +91,7 @@ impl Folder {
         let path = &std::path::absolute(path)?;
         std::fs::create_dir_all(path).with_context(|| format!("could not create {}", path.display()))?;
         let network: u8 = rand::random_range(16..=250);
-        let mut members = Vec::new();
+        let (mut members, mut accounts) = (Vec::new(), Vec::new());
         let mut balances = BTreeMap::new();
         let mut configs: Vec<(PathBuf, Config)> = Vec::new();
         let mut signers = Vec::new();
@@ -106,15 +106,20 @@ impl Folder {
             let api = api_address(plan.first_api_port, index)?;
             let (consensus, in_swarm) = (free_address()?, free_address()?);
             let account = keys.ledger.address();
-            members.push(MemberInfo {
-                account,
-                validator_key: keys.validator.generation(0).public_key().into(),
-                sealing_key: keys.sealing.public().into(),
-                name: name.clone(),
-                consensus_address: format!("/ip4/127.0.0.1/tcp/{}", consensus.port()),
-                peer_id: keys.swarm.peer_id().to_string(),
-                url: format!("http://{api}"),
-            });
+            // The first founds the consortium; the others find it in the swarm and are admitted, as anybody who comes later.
+            let founds = index == 0 || plan.ledger_url.is_some();
+            accounts.push(account);
+            if founds {
+                members.push(MemberInfo {
+                    account,
+                    validator_key: keys.validator.generation(0).public_key().into(),
+                    sealing_key: keys.sealing.public().into(),
+                    name: name.clone(),
+                    consensus_address: consensus_address(consensus),
+                    peer_id: keys.swarm.peer_id().to_string(),
+                    url: format!("http://{api}"),
+                });
+            }
             balances.insert(
                 account,
                 alloy::primitives::U256::from(10).pow(alloy::primitives::U256::from(21)),
@@ -125,7 +130,7 @@ impl Folder {
                 data_dir: ".".into(),
                 ledger: LedgerConfig {
                     embedded: Some(EmbeddedLedger {
-                        genesis: "../genesis.json".into(),
+                        genesis: if founds { "../genesis.json" } else { "genesis.json" }.into(),
                         consensus_listen: consensus,
                         consensus_address: None,
                         rpc_listen: free_address()?,
@@ -151,6 +156,7 @@ impl Folder {
                 bidding: bidding(name.clone(), index),
                 consortium: ConsortiumConfig {
                     admission: plan.admission,
+                    find: (!founds).then(FindConfig::default),
                     ..ConsortiumConfig::default()
                 },
                 swarm: SwarmConfig {
@@ -181,6 +187,16 @@ impl Folder {
             balances,
         };
         genesis.validate()?;
+        let digest = genesis.digest();
+        for (_, config) in &mut configs {
+            if let Some(find) = &mut config.consortium.find {
+                find.genesis = Some(digest);
+            }
+            // Who is in the league from the beginning is not voted on by hand.
+            if plan.admission == Admission::ByHand {
+                config.consortium.approved.clone_from(&accounts);
+            }
+        }
         if let (Some(url), Some(signer)) = (plan.ledger_url, signers.first()) {
             let contracts = deploy(url, signer, &genesis).await?;
             for (_, config) in &mut configs {

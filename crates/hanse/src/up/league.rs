@@ -1,6 +1,7 @@
 //! A running league: one agent process for each domain, stopped together.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use hanse_orchestrator::api::HealthPage;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
@@ -17,6 +19,7 @@ use crate::config::Layers;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
+const LISTENS_WITHIN: Duration = Duration::from_secs(3);
 
 /// One domain of the league.
 pub struct Domain {
@@ -57,7 +60,13 @@ impl League {
         };
         for config in &folder.configs {
             match spawn(config) {
-                Ok(domain) => league.domains.push(domain),
+                Ok((domain, in_swarm)) => {
+                    // The others begin with the first; a call before it listens would cost them the pause before the next.
+                    if league.domains.is_empty() {
+                        listens(in_swarm).await;
+                    }
+                    league.domains.push(domain);
+                }
                 Err(error) => {
                     league.stop().await;
                     return Err(error);
@@ -142,7 +151,18 @@ impl League {
     }
 }
 
-fn spawn(config: &std::path::Path) -> anyhow::Result<Domain> {
+/// Waits for a moment until somebody listens there. Nobody may: what keeps an agent from starting is told later.
+async fn listens(address: SocketAddr) {
+    let call = async {
+        while TcpStream::connect(address).await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = timeout(LISTENS_WITHIN, call).await;
+}
+
+/// Starts the agent of a domain; also returns where it listens in the swarm.
+fn spawn(config: &std::path::Path) -> anyhow::Result<(Domain, SocketAddr)> {
     let layers = Layers::load(config, std::iter::empty(), &[])?;
     let folder = config.parent().context("a configuration file lies in a folder")?;
     let log = folder.join("agent.log");
@@ -168,14 +188,15 @@ fn spawn(config: &std::path::Path) -> anyhow::Result<Domain> {
         .spawn()
         .with_context(|| format!("could not start the agent of {}", layers.config.domain))?;
     let client = Client::new(&format!("http://{}", layers.config.api.listen), None)?;
-    Ok(Domain {
+    let domain = Domain {
         name: layers.config.domain,
         client,
         account: String::new(),
         kubeconfig: layers.config.data_dir.join("kubeconfig"),
         log,
         process,
-    })
+    };
+    Ok((domain, layers.config.swarm.listen))
 }
 
 /// The end of a log, where the reason of a stop is.

@@ -79,6 +79,13 @@ impl Run {
                 let _ = self.member.table.announced(announcement, now);
             }
         }
+        let store = self.store.clone();
+        for (name, places) in off_thread(move || store.places()).await? {
+            for place in places.lines().filter_map(|place| SwarmAddress::parse(place).ok()) {
+                let address = place.multiaddr().clone();
+                self.swarm.behaviour_mut().kad.add_address(&name, address);
+            }
+        }
         Ok(())
     }
 

@@ -17,6 +17,7 @@ mod traffic;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,10 +33,10 @@ pub use status::{PeerView, Status, Unreachable};
 
 use crate::blob::{BlockId, LARGEST_BLOB, Layout};
 use crate::config::SwarmConfig;
-use crate::model::{SealingKey, Statement, UnixMillis};
+use crate::model::{Identity, SealingKey, Statement, UnixMillis};
 use crate::peers::Change;
 use crate::record::Announcement;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use ask::Answerers;
 use command::{Command, Commands};
 use traffic::AllCounters;
@@ -213,6 +214,20 @@ impl Swarm {
             let _ = task.await;
         }
     }
+}
+
+/// What the domains say of themselves that were known when the swarm was left, for tools that work while no agent uses the folder.
+/// None if it never was in a swarm.
+///
+/// # Errors
+/// When the store can't be read.
+pub fn remembered(folder: &Path) -> Result<Vec<Identity>, StoreError> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let known = Store::open(folder)?.peers()?.into_iter();
+    let checked = known.filter_map(|(name, record)| Announcement::check(&name, &record, now()).ok());
+    Ok(checked.filter_map(|it| it.statement().identity().cloned()).collect())
 }
 
 impl std::fmt::Debug for Swarm {

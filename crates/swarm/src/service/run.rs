@@ -32,6 +32,8 @@ use crate::peers::{Change, PeerTable};
 use crate::record::{Announcement, IpnsRecord};
 use crate::store::Store;
 
+/// How many addresses of a peer are shown and written down.
+const MOST_PLACES: usize = 8;
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_millis(500);
 /// Who the others are is written down no more often than this: losing it costs a comparison with a neighbour.
@@ -238,6 +240,8 @@ impl Run {
                     }
                 }
                 self.publishing.somebody_came();
+                // Where it is.
+                self.unwritten = true;
             }
             BehaviourEvent::Ping(ping::Event {
                 peer,
@@ -290,13 +294,28 @@ impl Run {
         }
     }
 
-    fn peers(&self) -> Vec<PeerView> {
+    /// Where the domains can be called, as far as the routing table has it.
+    fn places(&mut self) -> HashMap<PeerId, Vec<SwarmAddress>> {
+        let mut places = HashMap::new();
+        for bucket in self.swarm.behaviour_mut().kad.kbuckets() {
+            for entry in bucket.iter() {
+                let known = entry.node.value.iter();
+                let known = known.filter_map(|address| SwarmAddress::new(address.clone()).ok());
+                places.insert(*entry.node.key.preimage(), known.take(MOST_PLACES).collect());
+            }
+        }
+        places
+    }
+
+    fn peers(&mut self) -> Vec<PeerView> {
+        let mut addresses = self.places();
         let view = |(name, peer): (&PeerId, &crate::peers::Peer)| PeerView {
             name: *name,
             identity: peer.identity().clone(),
             presence: peer.presence(),
             since: peer.since(),
             connected: self.swarm.is_connected(name),
+            addresses: addresses.remove(name).unwrap_or_default(),
         };
         self.member.table.iter().map(view).collect()
     }
@@ -340,8 +359,11 @@ impl Run {
         self.written_at = Some(now());
         let records = self.member.table.announcements().map(Announcement::record);
         let peers: Vec<_> = records.map(|record| (record.name(), record.bytes().to_vec())).collect();
+        let places = self.places().into_iter();
+        let text = |places: Vec<SwarmAddress>| places.iter().map(|it| it.multiaddr().to_string()).collect::<Vec<_>>();
+        let places: Vec<_> = places.map(|(name, places)| (name, text(places).join("\n"))).collect();
         let store = self.store.clone();
-        if let Err(error) = off_thread(move || store.keep_peers(&peers)).await {
+        if let Err(error) = off_thread(move || store.keep_peers(&peers, &places)).await {
             tracing::warn!(%error, "who the peers are could not be written down; it will be tried with the next change");
         }
     }

@@ -19,6 +19,8 @@ pub struct PeerView {
     pub since: UnixMillis,
     /// Whether there is a connection right now.
     pub connected: bool,
+    /// Where it can be called, as far as the routing table of this domain has it.
+    pub addresses: Vec<SwarmAddress>,
 }
 
 /// How the network is doing.
