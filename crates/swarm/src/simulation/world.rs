@@ -183,8 +183,12 @@ impl World {
 
     pub fn choose_neighbours(&mut self, index: usize) {
         let member = &mut self.domains[index].member;
+        // Of names that stay as they are the same would be chosen again.
+        let chosen = self.choose_among.is_some() && member.neighbours().told().next().is_some();
+        if !member.is_stale() || chosen {
+            return;
+        }
         match &self.choose_among {
-            _ if !member.is_stale() => {}
             None => member.review(),
             Some(all) => {
                 let others: Vec<_> = all.iter().filter(|name| *name != member.table.own()).copied().collect();
