@@ -31,20 +31,9 @@ fn curl(line: &str, address: &str) -> Value {
     answer
 }
 
-/// A ConfigMap of the first domain, read from its cluster with the real kubectl and the domain's kubeconfig.
+/// A ConfigMap of the first domain, read from its cluster.
 fn config_map(league: &League, name: &str) -> Value {
-    let tools = std::env::var_os("HANSE_TEST_TOOLS").map_or_else(
-        || std::path::Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/hanse/tools"),
-        std::path::PathBuf::from,
-    );
-    let output = Command::new(tools.join("bin/kubectl"))
-        .args(["get", "configmap", name, "-o", "json", "--kubeconfig"])
-        .arg(league.agents[0].config.with_file_name("kubeconfig"))
-        .output()
-        .expect("kubectl is installed by `cargo xtask tools`");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "kubectl get configmap {name}: {said}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    league::kubectl(&league.agents[0].config, &["get", "configmap", name])
 }
 
 #[test]

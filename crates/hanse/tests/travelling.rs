@@ -68,6 +68,56 @@ fn a_service_moves_though_its_owner_is_killed_after_the_announcement_and_after_t
     assert!(page["manifest"].as_str().unwrap().starts_with("bafkrei"), "{page}");
 }
 
+#[test]
+fn a_bidder_that_nobody_gives_the_manifest_says_so_and_bids_when_its_author_is_back() {
+    let mut league = League::prepare(4);
+    for index in [0, 2] {
+        let config = &league.agents[index].config;
+        let text = std::fs::read_to_string(config).unwrap();
+        let silent = text.replacen("bidding:\n  enabled: true", "bidding:\n  enabled: false", 1);
+        assert_ne!(text, silent);
+        std::fs::write(config, silent).unwrap();
+    }
+    for index in 0..3 {
+        league.spawn(index);
+    }
+    for index in 0..3 {
+        league.wait_ready(index);
+    }
+    league.deploy_example(CONSUMER, 1);
+    let request = json!({
+        "service": "object-detection", "scenario": "component",
+        "offersWanted": 1, "bidSeconds": 200, "deploySeconds": 200,
+    });
+    let id = league.federate(CONSUMER, &request);
+    wait("the announcement", || {
+        (league.agreement(0, &id)?["state"] == "open").then_some(())
+    });
+
+    league.kill(CONSUMER);
+    league.spawn(3);
+    league.wait_ready(3);
+    wait("the bidder to say what it lacks", || {
+        let page = league.agreement(3, &id)?;
+        assert!(page["outcome"].is_null(), "{page}");
+        page["trouble"]
+            .as_str()?
+            .contains("nobody who was asked has it")
+            .then_some(())
+    });
+    assert_eq!(
+        bids(&league, 3, &id),
+        Some(0),
+        "it does not bid for what it has not read"
+    );
+
+    league.spawn(CONSUMER);
+    league.wait_ready(CONSUMER);
+    let page = league.wait_complete(CONSUMER, &id);
+    assert_eq!(league.by_account(&page["provider"]), 3);
+    assert!(league.agreement(3, &id).unwrap()["trouble"].is_null());
+}
+
 const PUBLIC: &str = "what-everybody-may-read";
 const SECRET: &str = "what-the-winner-alone-may-read";
 /// As Kubernetes writes it.
@@ -81,14 +131,9 @@ fn swarm_holds(config: &Path, text: &str) -> bool {
 
 /// What the Secret `password` of the agreement's namespace holds in this domain's cluster.
 fn password_in(config: &Path, id: &str) -> Value {
-    let kubeconfig = std::fs::read(config.with_file_name("kubeconfig")).unwrap();
-    let kubeconfig: Value = serde_json::from_slice(&kubeconfig).unwrap();
-    let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str().unwrap();
-    let token = kubeconfig["users"][0]["user"]["token"].as_str().unwrap();
     let namespace = format!("hanse-{}", &id.trim_start_matches("0x")[..16]);
-    let url = format!("{server}/api/v1/namespaces/{namespace}/secrets/password");
-    let answer = reqwest::blocking::Client::new().get(url).bearer_auth(token).send();
-    answer.unwrap().json::<Value>().unwrap()["data"]["password"].clone()
+    let secret = league::kubectl(config, &["get", "secret", "password", "--namespace", &namespace]);
+    secret["data"]["password"].clone()
 }
 
 #[test]

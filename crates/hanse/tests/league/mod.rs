@@ -274,6 +274,23 @@ pub fn whole_log(config: &Path) -> String {
     std::fs::read_to_string(config.with_file_name("agent.log")).unwrap_or_default()
 }
 
+/// What the real kubectl says, as JSON, with the kubeconfig of the domain of this configuration.
+pub fn kubectl(config: &Path, arguments: &[&str]) -> Value {
+    let tools = std::env::var_os("HANSE_TEST_TOOLS").map_or_else(
+        || Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/hanse/tools"),
+        PathBuf::from,
+    );
+    let output = Command::new(tools.join("bin/kubectl"))
+        .args(arguments)
+        .args(["-o", "json", "--kubeconfig"])
+        .arg(config.with_file_name("kubeconfig"))
+        .output()
+        .expect("kubectl is installed by `cargo xtask tools`");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kubectl {arguments:?}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// Asks again and again until there is an answer, or fails saying what was waited for.
 pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
