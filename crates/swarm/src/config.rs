@@ -1,7 +1,10 @@
 //! What a domain brings to a swarm.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use libp2p::PeerId;
 
 use crate::domain_key::DomainKey;
 use crate::key::SwarmKey;
@@ -34,6 +37,15 @@ pub struct SwarmConfig {
     pub peers: Limits,
     /// How often it compares what it knows with what a neighbour knows.
     pub compare_every: Duration,
+    /// How many bytes blobs may take on the disk. Those of others make room, the first first; the domain's own stay, and what does not
+    /// fit beside them is refused.
+    pub most_blob_bytes: u64,
+    /// How many connections there may be; half of them may come in.
+    pub most_connections: u32,
+    /// Who is not connected to, whatever it does.
+    pub blocked: BTreeSet<PeerId>,
+    /// If set, nobody else is connected to.
+    pub allowed: Option<BTreeSet<PeerId>>,
 }
 
 impl SwarmConfig {
@@ -50,6 +62,10 @@ impl SwarmConfig {
             schedule: Schedule::default(),
             peers: Limits::default(),
             compare_every: Duration::from_secs(30),
+            most_blob_bytes: 10 << 30,
+            most_connections: 1024,
+            blocked: BTreeSet::new(),
+            allowed: None,
         }
     }
 

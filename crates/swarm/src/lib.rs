@@ -33,6 +33,8 @@
 pub mod blob;
 mod config;
 mod domain_key;
+#[cfg(test)]
+mod fuzzing_tests;
 mod gossip;
 mod key;
 pub mod message;

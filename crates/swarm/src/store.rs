@@ -11,6 +11,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::blob::{BlockId, Codec};
 
+mod blocks;
+
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const OWN: Table = TableDefinition::new("own");
@@ -44,6 +46,19 @@ pub enum StoreError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Blobs take all the room there is.
+    #[error(
+        "there is no room for the blob: with it, this domain's blobs and those that arrive would have {needed} bytes, and at \
+         most {most} are allowed ({own} are of this domain's own); allow more, or remove blobs of its own"
+    )]
+    Full {
+        /// How many bytes there would be.
+        needed: u64,
+        /// How many of them are of this domain's own blobs.
+        own: u64,
+        /// How many are allowed.
+        most: u64,
+    },
     /// Reading or writing failed.
     #[error("the swarm's store failed: {0}; free disk space or check the disk, then restart the agent")]
     Io(#[from] Box<redb::Error>),
@@ -55,7 +70,11 @@ fn io(error: impl Into<redb::Error>) -> StoreError {
 
 /// Handle of the file; clones share it.
 #[derive(Clone)]
-pub(crate) struct Store(Arc<Database>);
+pub(crate) struct Store {
+    database: Arc<Database>,
+    /// How many bytes all blocks may have.
+    most: u64,
+}
 
 fn block_key(id: &BlockId) -> [u8; 33] {
     let mut key = [0; 33];
@@ -68,7 +87,7 @@ fn block_key(id: &BlockId) -> [u8; 33] {
 }
 
 impl Store {
-    /// Opens or creates the file in `folder`.
+    /// Opens or creates the file in `folder`. Blocks are not bounded: see [`Self::bounded`].
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
             path: folder.display().to_string(),
@@ -81,11 +100,15 @@ impl Store {
             source: Box::new(source),
         })?;
         let transaction = database.begin_write().map_err(io)?;
-        for table in [OWN, PEERS, PLACES, BLOCKS] {
+        for table in [OWN, PEERS, PLACES] {
             transaction.open_table(table).map_err(io)?;
         }
+        blocks::create(&transaction)?;
         transaction.commit().map_err(io)?;
-        Ok(Self(Arc::new(database)))
+        Ok(Self {
+            database: Arc::new(database),
+            most: u64::MAX,
+        })
     }
 
     /// The record that this domain signed last.
@@ -112,7 +135,7 @@ impl Store {
     }
 
     fn by_peer(&self, table: Table) -> Result<Vec<(PeerId, Vec<u8>)>, StoreError> {
-        let transaction = self.0.begin_read().map_err(io)?;
+        let transaction = self.database.begin_read().map_err(io)?;
         let table = transaction.open_table(table).map_err(io)?;
         let mut peers = Vec::new();
         for entry in table.iter().map_err(io)? {
@@ -126,7 +149,7 @@ impl Store {
 
     /// Replaces what is kept of others: what they said, and where they were reached.
     pub fn keep_peers(&self, peers: &[(PeerId, Vec<u8>)], places: &[(PeerId, String)]) -> Result<(), StoreError> {
-        let transaction = self.0.begin_write().map_err(io)?;
+        let transaction = self.database.begin_write().map_err(io)?;
         {
             let mut table = transaction.open_table(PEERS).map_err(io)?;
             table.retain(|_, _| false).map_err(io)?;
@@ -146,43 +169,15 @@ impl Store {
         transaction.commit().map_err(io)
     }
 
-    /// A block.
-    pub fn block(&self, id: &BlockId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get(BLOCKS, &block_key(id))
-    }
-
-    /// Writes blocks, all or none. They were checked.
-    pub fn keep_blocks(&self, blocks: &[(BlockId, bytes::Bytes)]) -> Result<(), StoreError> {
-        let keys: Vec<_> = blocks.iter().map(|(id, _)| block_key(id)).collect();
-        self.put(
-            BLOCKS,
-            keys.iter()
-                .zip(blocks)
-                .map(|(key, (_, bytes))| (key.as_slice(), bytes.as_ref())),
-        )
-    }
-
-    /// Removes blocks, all or none; those that are not there are not missed.
-    pub fn remove_blocks(&self, blocks: &[BlockId]) -> Result<(), StoreError> {
-        let transaction = self.0.begin_write().map_err(io)?;
-        {
-            let mut table = transaction.open_table(BLOCKS).map_err(io)?;
-            for id in blocks {
-                table.remove(block_key(id).as_slice()).map_err(io)?;
-            }
-        }
-        transaction.commit().map_err(io)
-    }
-
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let transaction = self.0.begin_read().map_err(io)?;
+        let transaction = self.database.begin_read().map_err(io)?;
         let opened = transaction.open_table(table).map_err(io)?;
         let value = opened.get(key).map_err(io)?;
         Ok(value.map(|value| value.value().to_vec()))
     }
 
     fn put<'a>(&self, table: Table, entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<(), StoreError> {
-        let transaction = self.0.begin_write().map_err(io)?;
+        let transaction = self.database.begin_write().map_err(io)?;
         {
             let mut opened = transaction.open_table(table).map_err(io)?;
             for (key, value) in entries {

@@ -62,5 +62,6 @@ pub const FAULTS: &[Fault] = &[
     other("kill -9 of a lone ledger", &["--test", "crash"], ""),
     other("hostile JSON-RPC", &["--test", "rpc_hostile"], ""),
     other("fuzz: codecs", &["--lib"], "consensus::fuzz_tests"),
+    other("fuzz: what swarm members send", &["--lib"], "fuzzing_tests::"),
     other("fuzz: blocks, transactions, RPC, port", &["--test", "fuzz"], ""),
 ];

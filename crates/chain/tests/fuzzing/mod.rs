@@ -6,6 +6,7 @@
 //! later run begins with it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -175,12 +176,12 @@ pub fn fuzz(target: &str, check: impl Fn(&[u8])) {
         });
         batches += 1;
         if let Err(TestError::Fail(reason, message)) = outcome {
-            let name = format!("found-{:x}", alloy::primitives::keccak256(&message));
-            keep(target, &[(&name[..22], message.clone())]);
-            panic!(
-                "{target} fails on {} (now in tests/corpus/{target}): {reason}",
-                alloy::hex::encode(message)
-            );
+            let mut hash = DefaultHasher::new();
+            message.hash(&mut hash);
+            let name = format!("found-{:016x}", hash.finish());
+            let digits: String = message.iter().map(|byte| format!("{byte:02x}")).collect();
+            keep(target, &[(&name, message)]);
+            panic!("{target} fails on {digits} (now in tests/corpus/{target}): {reason}");
         }
     }
     println!("TALLY fuzz_inputs={}", batches * u64::from(BATCH));

@@ -2,30 +2,38 @@
 
 use std::time::Duration;
 
-use libp2p::allow_block_list::{self, BlockedPeers};
+use libp2p::allow_block_list::{self, AllowedPeers, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::identity::Keypair;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{StreamProtocol, identify, kad, ping};
 
 use super::blocks::{self, BlockAnswer, BlockQuestion};
+use super::doors::Doors;
 use super::messages::{self, SealedAnswer, SealedQuestion};
 use super::records::{self, RecordsAnswer, RecordsQuestion};
 use super::wire::WireCodec;
+use crate::config::SwarmConfig;
 use crate::record::LARGEST;
 
 /// A question is over after this long.
 const QUESTION: Duration = Duration::from_secs(20);
 /// A sealed question is over after this long: somebody may have to think about it.
 pub(crate) const QUESTION_LASTS: Duration = Duration::from_secs(60);
+/// How many connections may be half-way, in each direction.
+const PENDING: u32 = 256;
+/// And how many of those that come in may be from one address.
+const PER_ADDRESS: usize = 64;
+/// How many connections one peer may have. Two that call each other at the same time have two.
+const PER_PEER: u32 = 4;
 /// How many questions of one peer are worked on at a time.
 const STREAMS: usize = 32;
 /// And how many sealed ones, on one connection, in both directions together.
 const MESSAGE_STREAMS: usize = 16;
 /// Of how many names records are kept for others: at most 20 MiB.
-const HELD_RECORDS: usize = 2048;
+pub(crate) const HELD_RECORDS: usize = 2048;
 /// Of how many peers addresses are kept that they gave themselves.
 const CACHED_ADDRESSES: usize = 256;
 /// For how long records are kept for others who do not renew them. kubo's figure.
@@ -33,8 +41,10 @@ const HELD_FOR: Duration = Duration::from_secs(48 * 3600);
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
-    pub limits: connection_limits::Behaviour,
+    limits: connection_limits::Behaviour,
+    doors: Doors,
     pub blocked: allow_block_list::Behaviour<BlockedPeers>,
+    pub allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
     pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
     pub kad: kad::Behaviour<MemoryStore>,
@@ -43,17 +53,30 @@ pub(crate) struct Behaviour {
     pub messages: request_response::Behaviour<WireCodec<SealedQuestion, SealedAnswer>>,
 }
 
-/// The behaviour of a domain. `public`: whether it can be reached from the whole Internet.
-pub(crate) fn behaviour(domain: &Keypair, public: bool) -> Behaviour {
-    let name = domain.public().to_peer_id();
+/// The behaviour of a domain.
+pub(crate) fn behaviour(config: &SwarmConfig) -> Behaviour {
+    let (domain, name) = (config.domain.keypair(), config.domain.peer_id());
+    let half = config.most_connections / 2;
     let limits = ConnectionLimits::default()
-        .with_max_pending_incoming(Some(64))
-        .with_max_pending_outgoing(Some(128))
-        .with_max_established_incoming(Some(512))
-        .with_max_established(Some(1024))
-        .with_max_established_per_peer(Some(4));
+        .with_max_pending_incoming(Some(PENDING))
+        .with_max_pending_outgoing(Some(PENDING))
+        // Who floods can't keep this domain from calling others.
+        .with_max_established_incoming(Some(half))
+        .with_max_established(Some(config.most_connections))
+        .with_max_established_per_peer(Some(PER_PEER));
+    let mut blocked = allow_block_list::Behaviour::<BlockedPeers>::default();
+    for peer in &config.blocked {
+        blocked.block_peer(*peer);
+    }
+    let allowed = config.allowed.as_ref().map(|peers| {
+        let mut allowed = allow_block_list::Behaviour::<AllowedPeers>::default();
+        for peer in peers {
+            allowed.allow_peer(*peer);
+        }
+        allowed
+    });
     // Stock members hold records of these two protocols alone.
-    let kad_protocol = StreamProtocol::new(if public {
+    let kad_protocol = StreamProtocol::new(if config.is_public() {
         "/ipfs/kad/1.0.0"
     } else {
         "/ipfs/lan/kad/1.0.0"
@@ -68,10 +91,11 @@ pub(crate) fn behaviour(domain: &Keypair, public: bool) -> Behaviour {
         .set_caching(kad::Caching::Disabled)
         .set_query_timeout(QUESTION);
     let store = MemoryStoreConfig {
-        max_records: HELD_RECORDS,
+        // And its own.
+        max_records: HELD_RECORDS + 1,
         max_value_bytes: LARGEST + 1,
         max_providers_per_key: kad::K_VALUE.get(),
-        max_provided_keys: HELD_RECORDS,
+        max_provided_keys: 2 * HELD_RECORDS,
     };
     let mut kad = kad::Behaviour::with_config(name, MemoryStore::with_config(name, store), kad_config);
     // Whoever is in the swarm can be reached in it; nobody from outside has to be asked whether that is so.
@@ -87,7 +111,9 @@ pub(crate) fn behaviour(domain: &Keypair, public: bool) -> Behaviour {
         .with_max_concurrent_streams(STREAMS);
     Behaviour {
         limits: connection_limits::Behaviour::new(limits),
-        blocked: allow_block_list::Behaviour::default(),
+        doors: Doors::new(PER_ADDRESS),
+        blocked,
+        allowed: allowed.into(),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping),
         kad,

@@ -2,12 +2,13 @@
 
 mod behaviour;
 mod blocks;
+mod doors;
 mod messages;
 mod records;
 mod transport;
 mod wire;
 
-pub(crate) use behaviour::{Behaviour, BehaviourEvent, QUESTION_LASTS, behaviour};
+pub(crate) use behaviour::{Behaviour, BehaviourEvent, HELD_RECORDS, QUESTION_LASTS, behaviour};
 pub(crate) use blocks::{BlockAnswer, BlockQuestion};
 pub(crate) use messages::{Refusal, SealedAnswer, SealedQuestion};
 pub(crate) use records::{Entry, MOST_ENTRIES, RecordsAnswer, RecordsQuestion};

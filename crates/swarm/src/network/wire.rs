@@ -2,11 +2,13 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use libp2p::request_response::Codec;
+use tokio::sync::Semaphore;
 
 /// A message.
 pub(crate) trait Wire: Sized + Send + 'static {
@@ -20,18 +22,33 @@ pub(crate) trait Wire: Sized + Send + 'static {
     fn from_bytes(bytes: Vec<u8>) -> io::Result<Self>;
 }
 
-/// Reads and writes messages.
-pub(crate) struct WireCodec<Q, A>(PhantomData<fn() -> (Q, A)>);
+/// How much memory the messages of one protocol may take while they arrive, all connections together. Who sends slowly on many
+/// streams gets no more.
+const ARRIVING: usize = 48 << 20;
+/// So much of it is taken at a time.
+const STEP: usize = 16 << 10;
+
+/// Reads and writes messages. Clones share their room.
+pub(crate) struct WireCodec<Q, A> {
+    room: Arc<Semaphore>,
+    messages: PhantomData<fn() -> (Q, A)>,
+}
 
 impl<Q, A> Default for WireCodec<Q, A> {
     fn default() -> Self {
-        Self(PhantomData)
+        Self {
+            room: Arc::new(Semaphore::new(ARRIVING / STEP)),
+            messages: PhantomData,
+        }
     }
 }
 
 impl<Q, A> Clone for WireCodec<Q, A> {
     fn clone(&self) -> Self {
-        Self::default()
+        Self {
+            room: self.room.clone(),
+            messages: PhantomData,
+        }
     }
 }
 
@@ -42,11 +59,11 @@ impl<Q: Wire, A: Wire> Codec for WireCodec<Q, A> {
     type Response = A;
 
     async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Q> {
-        read(io).await
+        read(io, &self.room).await
     }
 
     async fn read_response<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<A> {
-        read(io).await
+        read(io, &self.room).await
     }
 
     async fn write_request<T: AsyncWrite + Unpin + Send>(
@@ -68,13 +85,27 @@ impl<Q: Wire, A: Wire> Codec for WireCodec<Q, A> {
     }
 }
 
-async fn read<M: Wire>(io: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<M> {
+async fn read<M: Wire>(io: &mut (impl AsyncRead + Unpin + Send), room: &Semaphore) -> io::Result<M> {
     let mut bytes = Vec::new();
-    io.take(M::MOST as u64 + 1).read_to_end(&mut bytes).await?;
-    if bytes.len() > M::MOST {
-        return Err(invalid("the message is too long"));
+    // Given back when the message is there, or its sender has given up.
+    let mut taken = Vec::new();
+    loop {
+        let step = room.try_acquire().map_err(|_| no_room())?;
+        taken.push(step);
+        let before = bytes.len();
+        let most = STEP.min(M::MOST + 1 - before);
+        (&mut *io).take(most as u64).read_to_end(&mut bytes).await?;
+        if bytes.len() > M::MOST {
+            return Err(invalid("the message is too long"));
+        }
+        if bytes.len() < before + most {
+            return M::from_bytes(bytes);
+        }
     }
-    M::from_bytes(bytes)
+}
+
+fn no_room() -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, "too many messages are arriving")
 }
 
 async fn write(io: &mut (impl AsyncWrite + Unpin + Send), bytes: Vec<u8>) -> io::Result<()> {
@@ -101,5 +132,67 @@ impl Wire for Raw {
 
     fn from_bytes(bytes: Vec<u8>) -> io::Result<Self> {
         Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures::TryStreamExt;
+    use futures::io::Cursor;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Text(Vec<u8>);
+
+    impl Wire for Text {
+        const MOST: usize = 100_000;
+
+        fn to_bytes(&self) -> Vec<u8> {
+            self.0.clone()
+        }
+
+        fn from_bytes(bytes: Vec<u8>) -> io::Result<Self> {
+            Ok(Self(bytes))
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_are_read_to_their_longest_and_no_further() {
+        let room = Semaphore::new(100);
+        for length in [0, 1, STEP - 1, STEP, STEP + 1, 2 * STEP, Text::MOST] {
+            let sent = vec![7; length];
+            let read: Text = read(&mut Cursor::new(&sent), &room).await.unwrap();
+            assert_eq!(read.0.len(), length);
+        }
+        let error = read::<Text>(&mut Cursor::new(vec![7; Text::MOST + 1]), &room)
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the message is too long");
+        assert_eq!(room.available_permits(), 100);
+    }
+
+    #[tokio::test]
+    async fn who_sends_slowly_on_many_streams_takes_no_more_than_there_is() {
+        let room = Arc::new(Semaphore::new(8));
+        let mut slow = Vec::new();
+        for _ in 0..8 {
+            let room = room.clone();
+            slow.push(tokio::spawn(async move {
+                let mut silent = futures::stream::pending::<io::Result<Vec<u8>>>().into_async_read();
+                read::<Text>(&mut silent, &room).await
+            }));
+        }
+        while room.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let error = read::<Text>(&mut Cursor::new(vec![7; 10]), &room).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        // One gives up.
+        let one = slow.pop().unwrap();
+        one.abort();
+        assert!(one.await.unwrap_err().is_cancelled());
+        assert!(read::<Text>(&mut Cursor::new(vec![7; 10]), &room).await.is_ok());
     }
 }

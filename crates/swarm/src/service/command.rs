@@ -120,6 +120,8 @@ pub(super) enum Command {
     Ask(PeerId, BlockId, oneshot::Sender<Answered>),
     Ban(PeerId),
     AskPeer(Question),
+    Block(PeerId),
+    Unblock(PeerId),
 }
 
 /// Where commands are sent.

@@ -52,10 +52,13 @@ impl Run {
         match event {
             Event::Message {
                 peer,
-                message: Message::Request { request, channel, .. },
+                message: Message::Request {
+                    mut request, channel, ..
+                },
                 ..
             } => {
                 self.traffic.received.records(&request, &request.told);
+                self.admit(&mut request.told, peer, now());
                 let own = self.publishing.record(now());
                 let (answer, effects) = self.member.asked(peer, request, own, now());
                 self.traffic.sent.records(&answer, &answer.entries);
@@ -65,10 +68,11 @@ impl Run {
             }
             Event::Message {
                 peer,
-                message: Message::Response { response, .. },
+                message: Message::Response { mut response, .. },
                 ..
             } => {
                 self.traffic.received.records(&response, &response.entries);
+                response.more &= self.admit(&mut response.entries, peer, now());
                 self.talk(|member, own| member.answered(peer, response, own, now()));
             }
             Event::OutboundFailure { peer, error, .. } => {

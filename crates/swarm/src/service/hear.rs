@@ -18,6 +18,10 @@ impl Run {
             tracing::debug!(%from, "asked to hold a record that is none of IPNS");
             return;
         };
+        if !self.rates.take(from, now) {
+            tracing::debug!(%from, "brings more records than are looked at");
+            return;
+        }
         let checked = match IpnsRecord::check(&name, &record.value, now) {
             Ok(checked) => checked,
             Err(error) => {
@@ -31,9 +35,7 @@ impl Run {
             .and_then(|held| IpnsRecord::check(&name, &held.value, now).ok());
         if held.is_none_or(|held| checked.precedence(&held).is_gt()) {
             record.value = checked.bytes().to_vec();
-            if let Err(error) = store.put(record) {
-                tracing::debug!(%from, %name, %error, "no room to hold a record");
-            }
+            self.hold_record(from, name, record);
         }
         if let Ok(announcement) = Announcement::of(checked, now) {
             self.talk(|member, _| member.found(announcement, Some(from), now));

@@ -53,6 +53,8 @@ impl Swarm {
         most: u64,
         within: std::time::Duration,
     ) -> Result<Bytes, BlobError> {
+        let store = self.store.clone();
+        let most = most.min(off_thread(move || store.room_for_others()).await?);
         let blob = fetch::fetch(root, holders, most, within, &self.commands, &self.store).await?;
         self.commands.send(Command::Provide(root)).await?;
         Ok(blob)

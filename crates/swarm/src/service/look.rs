@@ -95,8 +95,8 @@ impl Run {
         let (looks, effects) = self.member.looks(now, LOOKS);
         self.carry_out(effects);
         for name in looks {
-            if self.swarm.behaviour().blocked.blocked_peers().contains(&name) {
-                self.call_failed(Some(name), "it is banned");
+            if let Some(reason) = self.not_called(&name) {
+                self.call_failed(Some(name), reason);
                 continue;
             }
             let said = self.member.table.get(&name).map(|peer| peer.identity().addresses());
@@ -157,12 +157,26 @@ impl Run {
         }
     }
 
-    /// A peer answers, by whichever way.
+    /// A peer answers.
     pub(super) fn answers(&mut self, name: PeerId) {
-        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.peer == name) {
+        self.talk(|member, _| member.reached(name, now()));
+    }
+
+    /// A peer said who it is, so it has let this domain in.
+    pub(super) fn bootstrap_answers(&mut self, name: &PeerId) {
+        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.peer == *name) {
             bootstrap.answers();
         }
-        self.talk(|member, _| member.reached(name, now()));
+    }
+
+    /// The last connection with a peer was closed.
+    pub(super) fn bootstrap_closed(&mut self, name: &PeerId) {
+        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.peer == *name) {
+            if bootstrap.calls > 0 {
+                let reason = "it closed the connection at once: it is full, or it does not let this domain in";
+                bootstrap.trouble = Some(reason.to_owned());
+            }
+        }
     }
 
     pub(super) fn call_failed(&mut self, name: Option<PeerId>, reason: &str) {

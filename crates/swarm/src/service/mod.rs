@@ -1,5 +1,6 @@
 //! The running swarm: one task that owns the network, and a handle to it.
 
+mod admit;
 mod announce;
 mod ask;
 mod blobs;
@@ -7,15 +8,18 @@ mod command;
 mod compare;
 mod fetch;
 mod hear;
+mod holding;
 mod keep;
+mod lists;
 mod look;
 mod messages;
+mod rates;
 mod run;
 mod status;
 mod traffic;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,7 +91,9 @@ impl Swarm {
         let sealing_key = config.sealing.public();
         let answerers = Answerers::default();
         let folder = config.folder.clone();
-        let store = off_thread(move || Store::open(&folder)).await?;
+        let store = off_thread(move || Store::open(&folder))
+            .await?
+            .bounded(config.most_blob_bytes);
         let (changes, _) = broadcast::channel(CHANGES);
         let (sender, receiver) = mpsc::channel(COMMANDS);
         let stop = CancellationToken::new();
@@ -187,7 +193,7 @@ impl Swarm {
                 size,
                 most: LARGEST_BLOB,
             })?;
-            store.keep_blocks(layout.blocks())?;
+            store.keep_own_blocks(layout.blocks())?;
             Ok::<_, BlobError>(layout.root())
         });
         let root = kept.await?;
@@ -202,6 +208,23 @@ impl Swarm {
     /// If it has more than `most` bytes, is not well made, or did not arrive in time.
     pub async fn blob(&self, root: BlockId, most: u64, within: Duration) -> Result<Bytes, BlobError> {
         self.blob_from(root, &[], most, within).await
+    }
+
+    /// Has nothing more to do with `peer`: closes its connections, and lets it in no more, until [`Self::unblock`] or the next start.
+    /// What others tell of it is still taken up; as it can't be reached, it is offline and removed in time.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn block(&self, peer: PeerId) -> Result<(), Stopped> {
+        self.commands.send(Command::Block(peer)).await
+    }
+
+    /// Has to do with `peer` again.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn unblock(&self, peer: PeerId) -> Result<(), Stopped> {
+        self.commands.send(Command::Unblock(peer)).await
     }
 
     /// Leaves the swarm and waits until the network is closed. A domain that goes for good publishes

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -20,14 +19,17 @@ use super::announce::Publishing;
 use super::ask::Answerers;
 use super::blobs::{Blobs, Read};
 use super::command::{Answered, Command, LookUpError, StartError};
+use super::holding::Holding;
+use super::lists::Banned;
 use super::look::Bootstrap;
 use super::messages::Messages;
+use super::rates::Rates;
 use super::traffic::AllCounters;
 use super::{PeerView, Status, now, off_thread};
 use crate::config::SwarmConfig;
 use crate::gossip::Member;
 use crate::model::{SwarmAddress, UnixMillis};
-use crate::network::{Behaviour, BehaviourEvent, behaviour, transport};
+use crate::network::{Behaviour, BehaviourEvent, HELD_RECORDS, behaviour, transport};
 use crate::peers::{Change, PeerTable};
 use crate::record::{Announcement, IpnsRecord};
 use crate::store::Store;
@@ -40,6 +42,9 @@ const TICK: Duration = Duration::from_millis(500);
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// An unused connection is closed after this long. Those with neighbours are used more often.
 const IDLE: Duration = Duration::from_secs(600);
+
+/// How many streams of a connection may be at the point where it is not yet said what they are for. More are reset.
+const NEGOTIATING: usize = 64;
 
 /// A lookup of a record by name: the best valid one so far, and who waits for it.
 pub(super) struct LookUp {
@@ -69,6 +74,12 @@ pub(super) struct Run {
     pub asked: HashMap<OutboundRequestId, oneshot::Sender<Answered>>,
     pub blobs: Blobs,
     pub messages: Messages,
+    pub banned: Banned,
+    pub rates: Rates,
+    /// Records held for others.
+    pub records: Holding,
+    /// Others' words that they have blobs.
+    pub providers: Holding,
     /// What is known of others changed since it was written to the disk.
     pub unwritten: bool,
     written_at: Option<UnixMillis>,
@@ -85,8 +96,10 @@ impl Run {
         let keypair = config.domain.keypair();
         let name = config.domain.peer_id();
         let transport = transport(&config.key, keypair)?;
-        let limits = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
-        let mut swarm = libp2p::Swarm::new(transport, behaviour(keypair, config.is_public()), name, limits);
+        let limits = swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(IDLE)
+            .with_max_negotiating_inbound_streams(NEGOTIATING);
+        let mut swarm = libp2p::Swarm::new(transport, behaviour(&config), name, limits);
         for address in &config.listen {
             listen(&mut swarm, address).await?;
         }
@@ -110,6 +123,10 @@ impl Run {
             asked: HashMap::new(),
             blobs: Blobs::default(),
             messages: Messages::new(answerers),
+            banned: Banned::default(),
+            rates: Rates::default(),
+            records: Holding::new(HELD_RECORDS),
+            providers: Holding::new(HELD_RECORDS),
             unwritten: false,
             written_at: None,
             config,
@@ -170,11 +187,9 @@ impl Run {
             Command::FindHolders(root, told) => self.find_holders(root, told),
             Command::Ask(holder, block, done) => self.ask(holder, block, done),
             Command::AskPeer(question) => self.ask_peer(question),
-            Command::Ban(peer) => {
-                self.traffic.banned.fetch_add(1, Relaxed);
-                tracing::warn!(%peer, "sent a block that is not the one it was asked for; it is banned");
-                self.swarm.behaviour_mut().blocked.block_peer(peer);
-            }
+            Command::Ban(peer) => self.ban(peer),
+            Command::Block(peer) => self.block(peer),
+            Command::Unblock(peer) => self.unblock(peer),
         }
     }
 
@@ -200,6 +215,7 @@ impl Run {
                 ..
             } => {
                 self.member.disconnected(peer_id, now());
+                self.bootstrap_closed(&peer_id);
                 if self.silent.remove(&peer_id) {
                     self.call_failed(Some(peer_id), "it does not answer");
                 }
@@ -242,6 +258,7 @@ impl Run {
                 self.publishing.somebody_came();
                 // Where it is.
                 self.unwritten = true;
+                self.bootstrap_answers(&peer_id);
             }
             BehaviourEvent::Ping(ping::Event {
                 peer,
@@ -280,8 +297,7 @@ impl Run {
             kad::Event::InboundRequest {
                 request: kad::InboundRequest::AddProvider { record: Some(record) },
             } => {
-                // The store has its own bounds, and libp2p takes a peer's word for itself only.
-                let _ = kad::store::RecordStore::add_provider(self.swarm.behaviour_mut().kad.store_mut(), record);
+                self.hold_provider(record);
             }
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => match result {
                 kad::QueryResult::GetRecord(result) => self.record_found(id, result, step.last),

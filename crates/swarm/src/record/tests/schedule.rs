@@ -159,3 +159,44 @@ proptest! {
         }
     }
 }
+
+/// `now` as a clock shows it that is `hours` ahead.
+fn shown(now: UnixMillis, hours: i64) -> UnixMillis {
+    let by = Duration::from_secs(hours.unsigned_abs() * 3600);
+    if hours < 0 { now.minus(by) } else { now.plus(by) }
+}
+
+#[test]
+fn a_clock_that_is_most_of_a_day_wrong_harms_nobody_and_one_that_is_days_wrong_is_noticed() {
+    let (schedule, key) = (Schedule::default(), key(1));
+    for skew in [-23, -1, 0, 1, 23] {
+        let mut own: Option<Own> = None;
+        for step in 0..24 {
+            let now = NOW.plus(4 * step * HOUR);
+            let theirs = shown(now, skew);
+            if let Step::Sign { sequence, valid_until } = schedule.next("/hanse/1/e30", own.as_ref(), 0, theirs) {
+                let record = IpnsRecord::sign(&key, "/hanse/1/e30", sequence, valid_until, schedule.ttl).unwrap();
+                own = Some(Own {
+                    record,
+                    put_at: Some(theirs),
+                    failed_at: None,
+                });
+            }
+            let bytes = own.as_ref().unwrap().record.bytes();
+            IpnsRecord::check(&key.peer_id(), bytes, now).unwrap_or_else(|error| panic!("{skew} h: {error}"));
+        }
+    }
+    let signed = |hours| {
+        let Step::Sign { sequence, valid_until } = schedule.next("/hanse/1/e30", None, 0, shown(NOW, hours)) else {
+            panic!("there is none yet")
+        };
+        IpnsRecord::sign(&key, "/hanse/1/e30", sequence, valid_until, schedule.ttl).unwrap()
+    };
+    let check = |hours| {
+        Announcement::check(&key.peer_id(), signed(hours).bytes(), NOW)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(check(-50).contains("ended at"));
+    assert!(check(24 * 7).contains("check the clocks"));
+}

@@ -21,7 +21,7 @@ const KILLED: u8 = 9;
 const BLOCKS: usize = 24;
 
 /// The folder, the swarm's key and the bootstrap address, if this process is one that is to be killed.
-fn task() -> Option<SwarmConfig> {
+pub(super) fn task() -> Option<SwarmConfig> {
     let folder = std::env::var_os(FOLDER)?;
     let swarm_key: SwarmKey = std::env::var(KEY).unwrap().parse().unwrap();
     let bootstrap = SwarmAddress::parse(&std::env::var(BOOTSTRAP).unwrap()).unwrap();
@@ -32,13 +32,13 @@ fn task() -> Option<SwarmConfig> {
 }
 
 /// Starts `test` in a process of its own. It is killed when this is dropped.
-struct Victim {
-    process: Child,
+pub(super) struct Victim {
+    pub process: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 impl Victim {
-    fn start(test: &str, folder: &TempDir, swarm_key: &SwarmKey, bootstrap: &SwarmAddress, blob: &str) -> Self {
+    pub fn start(test: &str, folder: &TempDir, swarm_key: &SwarmKey, bootstrap: &SwarmAddress, blob: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture"])
             .env(FOLDER, folder.path())
@@ -54,7 +54,7 @@ impl Victim {
     }
 
     /// Reads until a line that begins with `word`; what follows the word.
-    async fn until(mut self, word: &'static str) -> (Self, String) {
+    pub async fn until(mut self, word: &'static str) -> (Self, String) {
         let read = move || {
             let mut lines = self.lines.by_ref().map_while(Result::ok);
             let rest = lines.find_map(|line| Some(line.strip_prefix(word)?.trim().to_owned()));
@@ -127,7 +127,7 @@ async fn what_a_killed_domain_said_it_goes_on_saying_and_its_number_does_not_go_
         let (victim, first) = victim.until("said").await;
         tokio::time::sleep(pause).await;
         let said: u64 = victim.kill("said").unwrap_or(first).parse().unwrap();
-        let kept = Store::open(folder.path()).unwrap().own_record().unwrap().unwrap();
+        let kept = open_store(&folder).await.own_record().unwrap().unwrap();
         let sequence = IpnsRecord::check(&name, &kept, now()).unwrap().sequence();
         assert!(sequence > last, "{sequence} after {last}");
         last = sequence;
@@ -146,8 +146,8 @@ async fn what_a_killed_domain_said_it_goes_on_saying_and_its_number_does_not_go_
 }
 
 /// Which blocks are on the disk.
-fn kept(folder: &TempDir, layout: &Layout) -> BTreeSet<BlockId> {
-    let store = Store::open(folder.path()).unwrap();
+async fn kept(folder: &TempDir, layout: &Layout) -> BTreeSet<BlockId> {
+    let store = open_store(folder).await;
     let ids = layout.blocks().iter().map(|(id, _)| *id);
     ids.filter(|id| store.block(id).unwrap().is_some_and(|bytes| id.matches(&bytes)))
         .collect()
@@ -165,7 +165,7 @@ async fn a_fetch_that_is_killed_goes_on_with_the_blocks_that_arrived() {
     let bootstrap = holder.address().await;
 
     let mut folder = tempfile::tempdir().unwrap();
-    let (mut had, mut longest) = (BTreeSet::new(), 1000);
+    let (mut had, mut longest) = (BTreeSet::new(), 3000);
     for round in 0.. {
         assert!(round < 100, "it was never killed in between");
         let pause = Duration::from_millis(random.random_range(0..longest));
@@ -178,7 +178,7 @@ async fn a_fetch_that_is_killed_goes_on_with_the_blocks_that_arrived() {
             (folder, had, longest) = (tempfile::tempdir().unwrap(), BTreeSet::new(), longest / 2 + 1);
             continue;
         }
-        let has = kept(&folder, &layout);
+        let has = kept(&folder, &layout).await;
         assert!(has.is_superset(&had), "a block that was kept is lost");
         had = has;
         if had.len() > 1 && had.len() < layout.blocks().len() {

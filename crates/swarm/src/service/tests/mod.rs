@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod blobs;
+mod flood;
+mod hostile;
 mod killed;
 mod membership;
 mod messages;
@@ -21,15 +23,15 @@ use crate::{DomainKey, SealingSecret, SwarmConfig, SwarmKey};
 /// Generous: machines that run tests are loaded.
 const SOON: Duration = Duration::from_secs(60);
 
-pub(super) fn key(tag: u8) -> DomainKey {
+pub(crate) fn key(tag: u8) -> DomainKey {
     DomainKey::from_secret(Zeroizing::new([tag; 32]))
 }
 
-pub(super) fn sealing(tag: u8) -> SealingSecret {
+pub(crate) fn sealing(tag: u8) -> SealingSecret {
     SealingSecret::from_bytes(Zeroizing::new([tag; 32]))
 }
 
-pub(super) fn statement(tag: u8, description: &str) -> Statement {
+pub(crate) fn statement(tag: u8, description: &str) -> Statement {
     let identity = Identity::new(
         format!("Cluster {tag}").try_into().unwrap(),
         description.to_owned().try_into().unwrap(),
@@ -38,6 +40,19 @@ pub(super) fn statement(tag: u8, description: &str) -> Statement {
         sealing(tag).public(),
     );
     Statement::Present(Box::new(identity.unwrap()))
+}
+
+/// Opens what a domain left on its disk. A process that another test is just starting may have a copy of the file's lock until it
+/// begins.
+pub(super) async fn open_store(folder: &TempDir) -> Store {
+    let end = Instant::now() + SOON;
+    loop {
+        match Store::open(folder.path()) {
+            Ok(store) => return store,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A domain with a folder of its own.
@@ -64,6 +79,7 @@ impl Domain {
     }
 
     pub async fn start_in(swarm_key: &SwarmKey, tag: u8, bootstrap: &[SwarmAddress], folder: TempDir) -> Self {
+        drop(open_store(&folder).await);
         let swarm = Swarm::start(config(swarm_key, tag, bootstrap, &folder)).await.unwrap();
         Self { swarm, folder }
     }
