@@ -32,13 +32,6 @@ impl SwarmId {
     }
 }
 
-#[cfg(test)]
-impl SwarmId {
-    pub(crate) fn named(name: &str) -> Self {
-        Self(name.into())
-    }
-}
-
 impl fmt::Display for SwarmId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,5 +1,8 @@
 //! More of everything than anybody needs.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use futures::future::BoxFuture;
@@ -28,7 +31,6 @@ fn made_up(number: u32) -> DomainKey {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes in a debug build"]
 async fn a_flood_of_records_fills_a_table_of_fixed_size_and_costs_no_domain_its_place() {
     const ROOM: usize = 40;
     const MESSAGES: u32 = 80;
@@ -104,6 +106,8 @@ async fn a_flood_of_records_fills_a_table_of_fixed_size_and_costs_no_domain_its_
     };
     victim.until(honest.swarm.name(), "the update is seen", updated).await;
     victim.swarm.stop().await;
+    // The last sender of changes goes with it.
+    drop(victim);
     let appeared = counting.await.unwrap();
     assert!(appeared >= ROOM as u64 - 1, "{appeared} were taken up");
     let most = 1024 + 100 * took;
@@ -200,7 +204,7 @@ async fn child_is_in_the_swarm() {
 }
 
 /// Opens as many streams as it can, and begins on each a message that never ends.
-async fn flood(swarm_key: SwarmKey, number: u32, to: SwarmAddress) {
+async fn flood(swarm_key: SwarmKey, number: u32, to: SwarmAddress, opened: Arc<AtomicUsize>) {
     let private = PnetConfig::new(swarm_key.pre_shared());
     let key = made_up(number);
     let mut transport = tcp::tokio::Transport::default()
@@ -224,6 +228,7 @@ async fn flood(swarm_key: SwarmKey, number: u32, to: SwarmAddress) {
             match muxer.poll_outbound_unpin(cx) {
                 Poll::Ready(Ok(mut stream)) => {
                     left -= 1;
+                    opened.fetch_add(1, Relaxed);
                     let begun = begun.clone();
                     let write = async move {
                         // It is reset, or stuck.
@@ -255,7 +260,6 @@ fn resident(process: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the flood does not arrive yet"]
 async fn a_flood_of_streams_and_of_messages_without_end_takes_fixed_memory() {
     let swarm_key = SwarmKey::generate();
     let bootstrap = Domain::start(&swarm_key, 1, &[]).await;
@@ -268,8 +272,9 @@ async fn a_flood_of_streams_and_of_messages_without_end_takes_fixed_memory() {
         .until_status("it is there", |status| status.connected == 1)
         .await;
     let before = resident(victim.process.id());
+    let opened = Arc::new(AtomicUsize::new(0));
     let floods: Vec<_> = (0..6)
-        .map(|number| tokio::spawn(flood(swarm_key.clone(), number, address.clone())))
+        .map(|number| tokio::spawn(flood(swarm_key.clone(), number, address.clone(), opened.clone())))
         .collect();
     let end = Instant::now() + Duration::from_secs(5);
     let mut most = before;
@@ -278,9 +283,10 @@ async fn a_flood_of_streams_and_of_messages_without_end_takes_fixed_memory() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let grew = (most - before) / 1024;
-    println!("{grew} MiB more");
-    assert!(grew > 2, "the flood did not arrive");
-    // 1,500 messages of 400 kB were begun: 570 MiB.
+    let streams = opened.load(Relaxed);
+    println!("{grew} MiB more; {streams} streams");
+    // Whole, what was begun on them would be more than 200 MiB.
+    assert!(streams > 600, "the flood did not arrive: {streams} streams");
     assert!(grew < 200, "{grew} MiB more");
     for flood in floods {
         flood.abort();

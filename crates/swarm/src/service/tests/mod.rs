@@ -32,8 +32,13 @@ pub(crate) fn sealing(tag: u8) -> SealingSecret {
 }
 
 pub(crate) fn statement(tag: u8, description: &str) -> Statement {
+    statement_of(tag, &format!("Cluster {tag}"), description)
+}
+
+/// What the domain `tag` says when it calls itself `name`.
+pub(crate) fn statement_of(tag: u8, name: &str, description: &str) -> Statement {
     let identity = Identity::new(
-        format!("Cluster {tag}").try_into().unwrap(),
+        name.to_owned().try_into().unwrap(),
         description.to_owned().try_into().unwrap(),
         "https://35.240.24.118".to_owned().try_into().unwrap(),
         vec!["computing".to_owned().try_into().unwrap()],
