@@ -63,14 +63,16 @@ impl Publishing {
         }
     }
 
-    pub fn put_over(&mut self, query: QueryId, taken: bool, now: UnixMillis) {
+    /// Whether this was about the own record, and a holder took it.
+    fn put_over(&mut self, query: QueryId, taken: bool, now: UnixMillis) -> bool {
         if self.putting != Some(query) {
-            return;
+            return false;
         }
         self.putting = None;
         if let Some(own) = &mut self.own {
             *(if taken { &mut own.put_at } else { &mut own.failed_at }) = Some(now);
         }
+        taken
     }
 
     pub fn is_put(&self) -> Option<bool> {
@@ -133,7 +135,7 @@ impl Run {
         let Some(own) = &mut self.publishing.own else {
             return;
         };
-        let record = kad::Record::new(routing_key(&self.name), own.record.bytes().to_vec());
+        let record = kad_record(&self.name, own);
         if self.swarm.connected_peers().next().is_none() {
             own.failed_at = Some(now);
             return;
@@ -146,4 +148,27 @@ impl Run {
             }
         }
     }
+
+    /// A holder took the record, or nobody did. libp2p ends there; the rest of those that are nearest to the name are given it too, or
+    /// it would be lost with the few that were quickest.
+    pub(super) fn put_over(&mut self, query: QueryId, taken: bool) {
+        if !self.publishing.put_over(query, taken, now()) {
+            return;
+        }
+        let Some(own) = &self.publishing.own else { return };
+        let record = kad_record(&self.name, own);
+        let key = kad::KBucketKey::new(record.key.clone());
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let nearest: Vec<_> = kad
+            .get_closest_local_peers(&key)
+            .take(kad::K_VALUE.get())
+            .map(kad::KBucketKey::into_preimage)
+            .collect();
+        // Who does not answer is given it the next time.
+        kad.put_record_to(record, nearest.into_iter(), Quorum::All);
+    }
+}
+
+fn kad_record(name: &PeerId, own: &Own) -> kad::Record {
+    kad::Record::new(routing_key(name), own.record.bytes().to_vec())
 }

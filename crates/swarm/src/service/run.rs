@@ -303,7 +303,7 @@ impl Run {
                 kad::QueryResult::GetRecord(result) => self.record_found(id, result, step.last),
                 kad::QueryResult::GetProviders(result) => self.holders_found(id, result, step.last),
                 kad::QueryResult::GetClosestPeers(result) => self.address_found(id, result, step.last),
-                kad::QueryResult::PutRecord(result) => self.publishing.put_over(id, result.is_ok(), now()),
+                kad::QueryResult::PutRecord(result) => self.put_over(id, result.is_ok()),
                 _ => {}
             },
             _ => {}

@@ -123,6 +123,26 @@ async fn a_record_is_found_when_its_author_and_the_first_member_have_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_given_to_all_holders_and_not_only_to_the_first_that_answer() {
+    let swarm_key = SwarmKey::generate();
+    let author = Domain::start(&swarm_key, 1, &[]).await;
+    let bootstrap = [author.address().await];
+    let mut holders = Vec::new();
+    for tag in 2..12 {
+        holders.push(Domain::start(&swarm_key, tag, &bootstrap).await);
+    }
+    author
+        .until_status("all are there", |status| status.connected >= holders.len())
+        .await;
+    author.swarm.publish(statement(1, "I'm here")).await.unwrap();
+    for holder in &holders {
+        holder
+            .until_status("it holds the record", |status| status.held_records >= 1)
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_stops_is_offline_then_removed_and_back_when_it_is_started_with_or_without_its_folder() {
     let swarm_key = SwarmKey::generate();
     let first = Domain::start(&swarm_key, 1, &[]).await;
