@@ -18,6 +18,8 @@ use crate::settings::{DefaultSwarm, Settings};
 
 /// How often it is looked what no change tells of: connections, addresses, bootstrap members.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long others may still be looking at a swarm that is left.
+const LEFT: Duration = Duration::from_secs(2);
 /// Changes that come this close to each other are dealt with together.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -29,6 +31,13 @@ impl SwarmId {
     /// Of the swarm with this key.
     pub fn of(key: &SwarmKey) -> Self {
         Self(key.fingerprint().to_string())
+    }
+}
+
+#[cfg(test)]
+impl SwarmId {
+    pub(crate) fn named(name: &str) -> Self {
+        Self(name.into())
     }
 }
 
@@ -102,6 +111,8 @@ pub struct Member {
     pub port: u16,
     /// The members to begin with.
     pub bootstrap: Vec<SwarmAddress>,
+    /// How many bytes its blobs may have, if a pool says so.
+    pub capacity: Option<u64>,
     /// Its key: a Secret that somebody deletes is written again.
     pub key: SwarmKey,
     api_port: OnceLock<u16>,
@@ -143,7 +154,7 @@ impl Member {
 
     /// Takes over the default swarm.
     pub fn of_default(given: DefaultSwarm, woken: Waker) -> Arc<Self> {
-        Self::follow(given.swarm, given.key, given.bootstrap, given.port, true, woken)
+        Self::follow(given.swarm, given.key, given.bootstrap, given.port, true, None, woken)
     }
 
     /// Joins a swarm. It listens on `port` if that is free, else on any: Services lead there all the same.
@@ -151,6 +162,7 @@ impl Member {
         key: &SwarmKey,
         bootstrap: &[SwarmAddress],
         port: u16,
+        capacity: Option<u64>,
         settings: &Settings,
         woken: Waker,
     ) -> Result<Arc<Self>, StartError> {
@@ -161,6 +173,7 @@ impl Member {
         let mut config = SwarmConfig::new(key.clone(), settings.domain_key.clone(), sealing, folder);
         config.bootstrap = bootstrap.to_vec();
         config.peers = settings.peers;
+        config.most_blob_bytes = capacity.unwrap_or(config.most_blob_bytes);
         let version = if settings.listen.is_ipv4() { "ip4" } else { "ip6" };
         let port = if is_free(settings.listen, port) { port } else { 0 };
         let listen = SwarmAddress::parse(&format!("/{version}/{}/tcp/{port}", settings.listen))?;
@@ -170,7 +183,15 @@ impl Member {
         let status = status.map_err(|stopped| std::io::Error::other(stopped.to_string()))?;
         let port = status.addresses.iter().find_map(port_of).unwrap_or(port);
         let swarm = Arc::new(swarm);
-        Ok(Self::follow(swarm, key.clone(), bootstrap.to_vec(), port, false, woken))
+        Ok(Self::follow(
+            swarm,
+            key.clone(),
+            bootstrap.to_vec(),
+            port,
+            false,
+            capacity,
+            woken,
+        ))
     }
 
     fn follow(
@@ -179,6 +200,7 @@ impl Member {
         bootstrap: Vec<SwarmAddress>,
         port: u16,
         is_default: bool,
+        capacity: Option<u64>,
         woken: Waker,
     ) -> Arc<Self> {
         let (sender, view) = watch::channel(Arc::default());
@@ -192,6 +214,7 @@ impl Member {
             port,
             api_port: OnceLock::new(),
             bootstrap,
+            capacity,
             key,
             said: Mutex::new(Said::Unknown),
             view,
@@ -199,11 +222,17 @@ impl Member {
         })
     }
 
-    /// Leaves the swarm, unless it is the default one, which is its giver's.
-    pub async fn leave(&self) {
+    /// Leaves the swarm, unless it is the default one, which is its giver's. Afterwards its folder can be used anew, unless somebody
+    /// holds on to the handle for seconds.
+    pub async fn leave(self: Arc<Self>) {
         self.stop.cancel();
-        if !self.is_default {
-            self.swarm.stop().await;
+        if self.is_default {
+            return;
+        }
+        self.swarm.stop().await;
+        let end = Instant::now() + LEFT;
+        while Instant::now() < end && (Arc::strong_count(&self) > 1 || Arc::strong_count(&self.swarm) > 1) {
+            tokio::time::sleep(GATHER).await;
         }
     }
 }
@@ -252,10 +281,11 @@ async fn follow(swarm: Arc<Swarm>, view: watch::Sender<Arc<View>>, woken: Waker,
     let mut changes = swarm.changes();
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = None;
     loop {
         let seen = tokio::select! {
             () = stop.cancelled() => return,
-            seen = look(&swarm) => seen,
+            seen = look(&swarm, known.take()) => seen,
         };
         let Ok(seen) = seen else { return };
         if **view.borrow() != seen {
@@ -264,7 +294,7 @@ async fn follow(swarm: Arc<Swarm>, view: watch::Sender<Arc<View>>, woken: Waker,
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = tick.tick() => {}
+            _ = tick.tick() => known = Some(view.borrow().clone()),
             change = changes.recv() => match change {
                 Err(RecvError::Closed) => return,
                 Ok(_) | Err(RecvError::Lagged(_)) => {
@@ -276,10 +306,15 @@ async fn follow(swarm: Arc<Swarm>, view: watch::Sender<Arc<View>>, woken: Waker,
     }
 }
 
-async fn look(swarm: &Swarm) -> Result<View, Stopped> {
+/// How the swarm is doing. `known`: how it was, if no change was told since: thousands of peers are not copied for nothing.
+async fn look(swarm: &Swarm, known: Option<Arc<View>>) -> Result<View, Stopped> {
     let status = swarm.status().await?;
+    let peers = match known.filter(|known| known.connected == status.connected) {
+        Some(known) => known.peers.clone(),
+        None => swarm.peers().await?,
+    };
     Ok(View {
-        peers: swarm.peers().await?,
+        peers,
         connected: status.connected,
         addresses: status.addresses.iter().map(ToString::to_string).collect(),
         unreachable: status

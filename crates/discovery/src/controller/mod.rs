@@ -4,6 +4,7 @@
 pub mod definitions;
 mod events;
 mod exposure;
+mod findings;
 pub mod identities;
 mod keys;
 pub mod own;

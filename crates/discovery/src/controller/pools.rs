@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::exposure::{Exposed, Needed, expose, prune};
+use super::findings;
 use super::keys::Keys;
 use super::{Controller, Pass, Shared, apply_status, has_finalizer, set_finalizer};
 use crate::model::{SwarmPool, SwarmSpec, SwarmStatus};
-use crate::plan::{Finding, Place, SwarmFacts, bytes_of, pool_status};
+use crate::plan::{Finding, Place, SwarmFacts, pool_status};
 use crate::settings::DefaultSwarm;
 use crate::swarms::{Entry, EntryKey, Member, Said, Snapshot, SwarmId};
 use crate::watched::Name;
@@ -29,6 +30,8 @@ pub struct Pools {
     keys: Keys,
     /// What swarm each swarm of a pool was at last, of pools that are being deleted too.
     last: BTreeMap<EntryKey, SwarmId>,
+    /// What the swarms were told of where others call.
+    external: BTreeMap<SwarmId, Vec<SwarmAddress>>,
     /// For which generation of a pool's spec it was looked what is no longer needed, by the pool's uid.
     pruned: BTreeMap<String, i64>,
 }
@@ -50,6 +53,8 @@ struct Wanted {
     key: SwarmKey,
     bootstrap: Vec<SwarmAddress>,
     port: u16,
+    /// The largest that a pool asks for.
+    capacity: Option<u64>,
 }
 
 impl Controller for Pools {
@@ -73,6 +78,7 @@ impl Pools {
             members: default.into_iter().map(|member| (member.id.clone(), member)).collect(),
             keys: Keys::default(),
             last: BTreeMap::new(),
+            external: BTreeMap::new(),
             pruned: BTreeMap::new(),
         }
     }
@@ -150,7 +156,9 @@ impl Pools {
                 key: key.clone(),
                 bootstrap: Vec::new(),
                 port,
+                capacity: None,
             });
+            entry.capacity = entry.capacity.max(findings::capacity(&asked.spec));
             for address in &asked.bootstrap {
                 if !entry.bootstrap.contains(address) {
                     entry.bootstrap.push(address.clone());
@@ -160,12 +168,13 @@ impl Pools {
         let mut troubles = BTreeMap::new();
         for (id, wanted) in &wanted {
             if let Some(member) = self.members.get(id) {
-                if member.is_default || member.bootstrap == wanted.bootstrap {
+                if member.is_default || member.bootstrap == wanted.bootstrap && member.capacity == wanted.capacity {
                     continue;
                 }
                 // It has the same peers and says the same afterwards: both are on the disk.
                 if let Some(member) = self.members.remove(id) {
-                    tracing::info!(swarm = %id, "the members to begin with changed; the swarm is joined anew");
+                    self.external.remove(id);
+                    tracing::info!(swarm = %id, "the members to begin with or the capacity changed; the swarm is joined anew");
                     self.publish_snapshot(asked, &BTreeMap::new());
                     member.leave().await;
                 }
@@ -175,6 +184,7 @@ impl Pools {
                 &wanted.key,
                 &wanted.bootstrap,
                 wanted.port,
+                wanted.capacity,
                 &shared.settings,
                 shared.waker.clone(),
             );
@@ -253,15 +263,17 @@ impl Pools {
     /// Makes the swarms reachable, and writes what became of each pool.
     async fn report(&mut self, asked: &[Asked], troubles: &BTreeMap<SwarmId, String>, pass: &mut Pass) {
         let mut needed = Needed::default();
+        let mut external: BTreeMap<SwarmId, Vec<SwarmAddress>> = BTreeMap::new();
         let mut facts: BTreeMap<String, (Arc<SwarmPool>, Vec<SwarmFacts>)> = BTreeMap::new();
         for asked in asked {
-            let found = self.facts(asked, troubles, &mut needed, pass).await;
+            let found = self.facts(asked, troubles, &mut needed, &mut external, pass).await;
             let of_pool = facts.entry(asked.pool.uid().unwrap_or_default());
             of_pool
                 .or_insert_with(|| (Arc::clone(&asked.pool), Vec::new()))
                 .1
                 .push(found);
         }
+        self.tell_where(external).await;
         self.shared.services.keep(&needed.services);
         self.shared.slices.keep(&needed.slices);
         self.shared.routes.keep(&needed.routes);
@@ -288,19 +300,35 @@ impl Pools {
         self.pruned.retain(|uid, _| facts.contains_key(uid));
     }
 
+    /// Tells the swarms where others call: it goes into the domain's record.
+    async fn tell_where(&mut self, external: BTreeMap<SwarmId, Vec<SwarmAddress>>) {
+        self.external.retain(|id, _| self.members.contains_key(id));
+        for (id, addresses) in external {
+            let Some(member) = self.members.get(&id) else { continue };
+            let told = self.external.get(&id);
+            if told.is_none_or(|told| *told != addresses) && (told.is_some() || !addresses.is_empty()) {
+                // A swarm that has stopped is started anew and told then.
+                if member.swarm.set_external(addresses.clone()).await.is_ok() {
+                    self.external.insert(id, addresses);
+                }
+            }
+        }
+    }
+
     async fn facts(
         &self,
         asked: &Asked,
         troubles: &BTreeMap<SwarmId, String>,
         needed: &mut Needed,
+        external: &mut BTreeMap<SwarmId, Vec<SwarmAddress>>,
         pass: &mut Pass,
     ) -> SwarmFacts {
         let mut facts = SwarmFacts {
             name: asked.spec.name.clone(),
             status: None,
-            findings: vec![version(asked)],
+            findings: vec![findings::version(&asked.pool, &asked.spec)],
         };
-        facts.findings.extend(storage(&asked.spec));
+        facts.findings.extend(findings::storage(&asked.spec));
         let id = match &asked.key {
             Ok((key, finding)) => {
                 facts.findings.push(finding.clone());
@@ -346,6 +374,8 @@ impl Pools {
         pass.failed |= failed;
         facts.findings.extend(finding);
         let view = member.view();
+        let parsed = addresses.iter().filter_map(|text| SwarmAddress::parse(text).ok());
+        external.entry(id).or_default().extend(parsed);
         if addresses.is_empty() {
             addresses.clone_from(&view.addresses);
         }
@@ -357,7 +387,7 @@ impl Pools {
             .collect();
         facts
             .findings
-            .extend(bootstrap_finding(asked, &view.unreachable, first.len()));
+            .extend(findings::bootstrap(&asked.refused, &view.unreachable, first.len()));
         first.extend(view.peers.iter().map(|peer| peer.name.to_string()));
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         facts.status = Some(SwarmStatus {
@@ -427,63 +457,4 @@ fn bootstrap(spec: &SwarmSpec) -> (Vec<SwarmAddress>, Vec<String>) {
         }
     }
     (addresses, refused)
-}
-
-fn bootstrap_finding(asked: &Asked, unreachable: &[(String, String)], all: usize) -> Option<Finding> {
-    const KIND: &str = "BootstrapReachable";
-    if !asked.refused.is_empty() {
-        return Some(Finding::bad(KIND, "AddressRefused", asked.refused.join("; ")));
-    }
-    if all == 0 {
-        return None;
-    }
-    let texts: Vec<String> = unreachable
-        .iter()
-        .map(|(address, reason)| format!("{address}: {reason}"))
-        .collect();
-    Some(match unreachable.len() {
-        0 => Finding::good(
-            KIND,
-            "Reachable",
-            "every member to begin with answers, or has not been called yet",
-        ),
-        some if some < all => Finding::good(KIND, "PartlyReachable", texts.join("; ")),
-        _ => Finding::bad(
-            KIND,
-            "NobodyAnswers",
-            format!("they are called again and again: {}", texts.join("; ")),
-        ),
-    })
-}
-
-fn version(asked: &Asked) -> Finding {
-    const KIND: &str = "VersionHonoured";
-    let version = asked
-        .spec
-        .ipfs_version
-        .as_ref()
-        .or(asked.pool.spec.ipfs_version.as_ref());
-    let spoken = "the agent itself takes part in the swarm and speaks what kubo speaks on a private one: TCP, the swarm's key, noise, yamux, identify, Kademlia, IPNS records";
-    match version {
-        None => Finding::good(KIND, "SpokenByAgent", spoken),
-        Some(version) => {
-            let text = format!("no image of IPFS {version} is run: {spoken}");
-            Finding::good(KIND, "SpokenByAgent", text)
-        }
-    }
-}
-
-fn storage(spec: &SwarmSpec) -> Option<Finding> {
-    const KIND: &str = "StorageBounded";
-    let capacity = &spec.storage.as_ref()?.capacity;
-    Some(match bytes_of(capacity) {
-        Ok(bytes) => Finding::bad(
-            KIND,
-            "NotBounded",
-            format!(
-                "capacity {capacity} ({bytes} bytes) is not enforced by this version of the agent; records are bounded by number, blobs are not"
-            ),
-        ),
-        Err(error) => Finding::bad(KIND, "NotAQuantity", error.to_string()),
-    })
 }

@@ -8,6 +8,8 @@ mod peers;
 mod pool;
 mod publication;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use compare::holds;
 pub use conditions::{Finding, Transition, merged, rfc3339};

@@ -206,3 +206,56 @@ async fn what_can_not_be_honoured_is_said() {
     assert_eq!(found.name_any(), "own");
     domain.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_meant_is_refused_with_what_to_write() {
+    let domain = Domain::start().await;
+    let network = |text: &str| format!("    network:\n{text}");
+    let traefik = "      traefik:\n        traefikEntryPoint: a\n        traefikLoadBalancerServiceName: a\n        traefikLoadBalancerNamespace: a\n";
+    for (manifest, words) in [
+        (
+            pool("p", "a", &network("      swarmPort: 4001\n")),
+            "exactly one of loadBalancer and traefik",
+        ),
+        (
+            pool("p", "a", &network(&format!("      loadBalancer: {{}}\n{traefik}"))),
+            "exactly one of loadBalancer and traefik",
+        ),
+        (
+            pool("p", "a", &network("      loadBalancer: {}\n      swarmPort: 5001\n")),
+            "must be different",
+        ),
+        (
+            pool("p", "a", &network("      loadBalancer: {}\n      swarmPort: 70000\n")),
+            "65535",
+        ),
+        (
+            pool(
+                "p",
+                "a",
+                &network("      loadBalancer:\n        loadBalancerIP: somewhere\n"),
+            ),
+            "auto or an IP address",
+        ),
+        (pool("p", "a", "    storage:\n      capacity: much\n"), "such as 1Gi"),
+        (pool("p", "A b", ""), "lower-case letters"),
+        (pool("p", "a", "  - name: a\n"), "uplicate"),
+        (
+            pool(
+                "p",
+                "a",
+                "    swarmDefinition:\n      swarmKeySecretRef: key\n      bootstrapNodeAddresses: [\"192.0.2.7:4001\"]\n",
+            ),
+            "/p2p/",
+        ),
+        (pool("p", "a", "    swarmDefinition: {}\n"), "swarmKeySecretRef"),
+        (
+            identity("i", "p", "a").replace("https://", "ftp://"),
+            "http or https URL",
+        ),
+    ] {
+        let refused = domain.try_apply(&manifest).await.unwrap_err().to_string();
+        assert!(refused.contains(words), "{manifest}\n{refused}");
+    }
+    domain.stop().await;
+}

@@ -136,6 +136,25 @@ async fn an_identity_is_seen_by_the_others_quickly() {
         .await;
         took.push(before.elapsed());
     }
+    let mut registry = hanse_metrics::Registry::default();
+    one.discovery.as_ref().unwrap().register_metrics(&mut registry);
+    let figure = |name: &str, status: &str| {
+        let text = hanse_metrics::text(&registry).unwrap();
+        let labels = format!(
+            "{{identity_name=\"{name}\",identity_namespace=\"default\",status=\"{status}\",swarm_name=\"hanse\",swarmpool_name=\"hanse\",swarmpool_namespace=\"default\"}} "
+        );
+        let figures = ["peers_number", "sync_peers_number"].map(|gauge| {
+            let begin = format!("cluster_discovery_controller_identity_controller_{gauge}{labels}");
+            text.lines()
+                .find_map(|line| line.strip_prefix(&begin)?.parse::<f64>().ok())
+        });
+        figures.map(Option::unwrap_or_default)
+    };
+    one.until("the metrics count it", async || {
+        (figure(&name, "Synchronized") == [1.0, 1.0]).then_some(())
+    })
+    .await;
+    assert_eq!(figure(&name, "Out of sync"), [0.0, 0.0]);
     took.sort();
     eprintln!(
         "update of an Identity seen by another domain: median {:?}, longest {:?}",

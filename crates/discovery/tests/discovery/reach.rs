@@ -1,9 +1,9 @@
 //! How others reach a domain.
 
 use hanse_discovery::model::SwarmPool;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::Value;
 
 use crate::bed::{Domain, reason};
@@ -51,6 +51,17 @@ async fn the_http_api_is_reached_through_the_load_balancer_only_when_asked_for()
     };
     let id = domain.until("the API answers", async || ask("id").await).await;
     assert_eq!(id["ID"], swarm.peer_id);
+    // Where the load balancer is goes into the domain's record.
+    domain
+        .until("the swarm says where it is called", async || {
+            let id = ask("id").await?;
+            let said = id["Addresses"]
+                .as_array()?
+                .iter()
+                .any(|said| *said == swarm.addresses[0]);
+            said.then_some(())
+        })
+        .await;
     assert_eq!(ask("swarm/peers").await.unwrap()["Peers"], serde_json::json!([]));
     assert!(
         ask("config/show").await.unwrap()["Message"]
@@ -117,4 +128,44 @@ async fn what_a_changed_pool_no_longer_needs_is_deleted() {
         })
         .await;
     domain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_to_begin_with_that_are_given_later_are_called() {
+    let (one, two) = tokio::join!(Domain::start(), Domain::start());
+    one.apply(&pool("own", "a", &network(false))).await;
+    let found = one
+        .pool("default", "own", "it is exposed", |pool| {
+            reason(pool, "Exposed") == "Exposed"
+        })
+        .await;
+    let address = found.status.unwrap().status["a"].addresses[0].clone();
+    let secret = one.api::<Secret>("default").get("key").await.unwrap();
+    let secret =
+        serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "data": secret.data});
+    let params = PatchParams::apply("test");
+    two.api::<Secret>("default")
+        .patch("key", &params, &Patch::Apply(&secret))
+        .await
+        .unwrap();
+    two.apply(&pool("own", "a", &network(false))).await;
+    let alone = two
+        .pool("default", "own", "it is ready", |pool| reason(pool, "Ready") == "Ready")
+        .await;
+    let key = format!("swarmKeySecretRef: key\n      bootstrapNodeAddresses: [{address}]\n");
+    two.apply(&pool(
+        "own",
+        "a",
+        &network(false).replace("swarmKeySecretRef: key\n", &key),
+    ))
+    .await;
+    let connected = |pool: &SwarmPool| {
+        let swarm = pool.status.as_ref().and_then(|status| status.status.get("a"));
+        swarm.is_some_and(|swarm| swarm.connected == 1)
+    };
+    let found = two.pool("default", "own", "it is connected", connected).await;
+    let (before, after) = (alone.status.unwrap(), found.status.unwrap());
+    assert_eq!(before.status["a"].peer_id, after.status["a"].peer_id);
+    assert_ne!(before.hash, after.hash);
+    tokio::join!(one.stop(), two.stop());
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::ask::Question;
 use super::status::{PeerView, Status};
 use crate::blob::{BlockId, FetchError};
-use crate::model::{AddressError, Statement, StatementError};
+use crate::model::{AddressError, Statement, StatementError, SwarmAddress};
 use crate::network::BlockAnswer;
 use crate::record::{Announcement, RecordError};
 use crate::store::StoreError;
@@ -110,6 +110,7 @@ pub(super) type Answered = Option<BlockAnswer>;
 #[derive(Debug)]
 pub(super) enum Command {
     Publish(Statement, oneshot::Sender<Result<(), PublishError>>),
+    SetExternal(Vec<SwarmAddress>),
     Peers(oneshot::Sender<Vec<PeerView>>),
     Status(oneshot::Sender<Status>),
     LookUp(PeerId, oneshot::Sender<Result<Announcement, LookUpError>>),

@@ -37,7 +37,7 @@ pub use status::{PeerView, Status, Unreachable};
 
 use crate::blob::{BlockId, LARGEST_BLOB, Layout};
 use crate::config::SwarmConfig;
-use crate::model::{Identity, SealingKey, Statement, UnixMillis};
+use crate::model::{Identity, SealingKey, Statement, SwarmAddress, UnixMillis};
 use crate::peers::Change;
 use crate::record::Announcement;
 use crate::store::{Store, StoreError};
@@ -139,6 +139,15 @@ impl Swarm {
         let (done, answer) = oneshot::channel();
         self.commands.send(Command::Publish(statement, done)).await?;
         answer.await.map_err(|_| Stopped)?
+    }
+
+    /// Where others can reach the domain beside what the configuration says: addresses that became known since, such as a load
+    /// balancer's. They take the place of those that were given here before, and go into the domain's record.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn set_external(&self, addresses: Vec<SwarmAddress>) -> Result<(), Stopped> {
+        self.commands.send(Command::SetExternal(addresses)).await
     }
 
     /// Changes of the table of peers, from now on.

@@ -82,6 +82,8 @@ pub(super) struct Run {
     pub providers: Holding,
     /// What is known of others changed since it was written to the disk.
     pub unwritten: bool,
+    /// Where others can call beside what the configuration says.
+    external: Vec<Multiaddr>,
     written_at: Option<UnixMillis>,
 }
 
@@ -128,6 +130,7 @@ impl Run {
             records: Holding::new(HELD_RECORDS),
             providers: Holding::new(HELD_RECORDS),
             unwritten: false,
+            external: Vec::new(),
             written_at: None,
             config,
             swarm,
@@ -175,6 +178,7 @@ impl Run {
             Command::Publish(statement, done) => {
                 let _ = done.send(self.say(&statement).await);
             }
+            Command::SetExternal(addresses) => self.set_external(addresses),
             Command::Peers(done) => {
                 let _ = done.send(self.peers());
             }
@@ -191,6 +195,20 @@ impl Run {
             Command::Block(peer) => self.block(peer),
             Command::Unblock(peer) => self.unblock(peer),
         }
+    }
+
+    fn set_external(&mut self, addresses: Vec<SwarmAddress>) {
+        let addresses: Vec<Multiaddr> = addresses.iter().map(|address| address.multiaddr().clone()).collect();
+        let configured = |address: &Multiaddr| self.config.external.iter().any(|it| it.multiaddr() == address);
+        for address in std::mem::take(&mut self.external) {
+            if !addresses.contains(&address) && !configured(&address) {
+                self.swarm.remove_external_address(&address);
+            }
+        }
+        for address in &addresses {
+            self.swarm.add_external_address(address.clone());
+        }
+        self.external = addresses;
     }
 
     fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
