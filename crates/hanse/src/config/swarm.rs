@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use hanse_discovery::credentials::Policy;
 use hanse_swarm::model::{Category, Description, Identity, ServiceUrl, SwarmAddress};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub struct SwarmConfig {
     pub bootstrap: Vec<SwarmAddress>,
     /// What this domain publishes about itself; nothing when absent.
     pub identity: Option<IdentityConfig>,
+    /// What peers get in this domain's cluster.
+    pub credentials: CredentialsConfig,
 }
 
 impl Default for SwarmConfig {
@@ -31,6 +34,7 @@ impl Default for SwarmConfig {
             external: Vec::new(),
             bootstrap: Vec::new(),
             identity: None,
+            credentials: CredentialsConfig::default(),
         }
     }
 }
@@ -47,12 +51,25 @@ pub struct IdentityConfig {
     pub categories: Vec<Category>,
 }
 
+/// What peers get in this domain's cluster.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CredentialsConfig {
+    /// https URL at which peers reach the cluster's API server; that of the agent's own kubeconfig when absent.
+    pub api_server: Option<String>,
+    /// File with the PEM certificates by which `apiServer` is checked, if not by those that every system knows.
+    pub certificate_authority_file: Option<PathBuf>,
+    /// Who gets which rights; reading pods of the Identity's namespace for everyone when absent.
+    pub policy: Policy,
+}
+
 impl SwarmConfig {
     /// Checks what the types don't.
     ///
     /// # Errors
     /// Says what is wrong.
     pub fn check(&self) -> anyhow::Result<()> {
+        self.credentials.policy.check().context("swarm.credentials.policy")?;
         for address in &self.bootstrap {
             address.peer().context("swarm.bootstrap")?;
         }

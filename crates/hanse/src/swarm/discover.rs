@@ -10,6 +10,7 @@ use hanse_swarm::{SealingSecret, Swarm};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use super::credentials::credentials;
 use super::start::key;
 use crate::config::Config;
 use crate::keys::DomainKeys;
@@ -44,6 +45,7 @@ pub fn discover(
         namespace: config.cluster.namespace.clone().unwrap_or_else(|| "default".into()),
         identity,
         listen,
+        credentials: credentials(config)?,
         addresses: vec![reachable(listen)],
         ..Settings::new(
             config.domain.clone(),

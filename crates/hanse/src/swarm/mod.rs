@@ -3,6 +3,7 @@
 pub mod api;
 mod claims;
 mod command;
+mod credentials;
 mod discover;
 mod enter;
 mod find;
