@@ -185,8 +185,10 @@ fn tools() -> PathBuf {
     bin
 }
 
+/// Where others call, once the load balancer has an address: until then, only where the agent itself listens.
 fn address(swarm: &Value) -> Option<&str> {
-    swarm["Addresses"][0].as_str()
+    let mut addresses = swarm["Addresses"].as_array()?.iter().filter_map(Value::as_str);
+    addresses.find(|address| address.contains("/tcp/4001/"))
 }
 
 fn counts(swarm: &Value) -> (&Value, &Value) {
