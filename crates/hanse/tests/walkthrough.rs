@@ -157,6 +157,16 @@ impl Domain {
                 .then_some(())
         });
     }
+
+    /// Makes a pod that runs, as a pod of the original's IPFS node does.
+    fn run_pod(&self, name: &str, namespace: &str) {
+        self.prints(&format!(
+            "kubectl run {name} -n {namespace} --image=walkthrough/sleep:1 --command -- sleep 600"
+        ));
+        self.until(&format!("kubectl get pod {name} -n {namespace}"), |printed| {
+            printed.out.contains("1/1     Running").then_some(())
+        });
+    }
 }
 
 /// Waits like [`league::wait`], with words that tell what was seen last.
@@ -195,9 +205,13 @@ fn counts(swarm: &Value) -> (&Value, &Value) {
     (&swarm["Number of bootstraps"], &swarm["Number of connected peers"])
 }
 
+fn images(config: &mut Value) {
+    config["cluster"]["development"]["images"]["walkthrough/sleep:1"] = "/bin/sleep".into();
+}
+
 #[test]
 fn the_walk_through_of_the_readme() {
-    let one = Domain::start(|_| {});
+    let one = Domain::start(images);
 
     // To join the default swarm.
     let applied = one.prints("kubectl apply -f cluster1.yaml");
@@ -216,12 +230,14 @@ fn the_walk_through_of_the_readme() {
             .join(config["swarm"]["keyFile"].as_str().unwrap_or("swarm.key"))
     };
     let two = Domain::start(|config| {
+        images(config);
         config["swarm"]["keyFile"] = json!(key_file);
         config["swarm"]["bootstrap"] = json!([public]);
     });
 
     private_network(&one, &two);
     default_swarm(&one, &two);
+    credentials(&one, &two);
     traefik(&one);
 }
 
@@ -370,6 +386,44 @@ fn default_swarm(one: &Domain, two: &Domain) {
         "Cluster 2 Online https://35.187.98.45 I'm cluster 2",
     );
     two.peer("public-network", "Cluster 1 Online https://35.240.24.118 I'm cluster 1");
+}
+
+/// What each domain may do in the other's cluster.
+fn credentials(one: &Domain, two: &Domain) {
+    one.run_pod("cluster1-cluster1-ss-0", "peer-configuration");
+    two.run_pod("public-c2-sp-public-c2-s-ss-0", "public-network");
+    for (domain, namespace, file, pod) in [
+        (
+            one,
+            "peer-configuration",
+            "peerconfig.yaml",
+            "public-c2-sp-public-c2-s-ss-0",
+        ),
+        (two, "public-network", "c1config.yaml", "cluster1-cluster1-ss-0"),
+    ] {
+        domain.until(
+            &format!(
+                r#"PEER=$(kubectl get peers -n {namespace} -o json | jq -r '.items[0].metadata.name')
+kubectl get secret $(kubectl get peer ${{PEER}} -n {namespace} -o json | jq -r '.metadata.annotations["clusterdiscovery/kubeconfig-secret"]') -n {namespace} -o json | jq -r '.data["config"]' | base64 -d > $HOME/{file}
+kubectl --kubeconfig $HOME/{file} get pods"#
+            ),
+            |printed| {
+                let lines: Vec<Vec<&str>> = printed.out.lines().map(|line| line.split_whitespace().collect()).collect();
+                let [head, line] = &lines[..] else { return None };
+                assert_eq!(head[..], ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]);
+                assert_eq!(line[..4], [pod, "1/1", "Running", "0"]);
+                Some(())
+            },
+        );
+    }
+    let refused = two.run("kubectl --kubeconfig $HOME/c1config.yaml get secrets");
+    assert!(!refused.succeeded);
+    assert_eq!(
+        refused.errors,
+        "Error from server (Forbidden): secrets is forbidden: User \"system:serviceaccount:peer-configuration:cluster1-identity\" cannot list resource \"secrets\" in API group \"\" in the namespace \"peer-configuration\"\n"
+    );
+    let may = two.run("kubectl --kubeconfig $HOME/c1config.yaml auth can-i delete pods");
+    assert_eq!((may.out.as_str(), may.succeeded), ("no\n", false));
 }
 
 /// "With traefik", on a cluster that has none.
