@@ -117,7 +117,7 @@ impl Start {
             definitions::install(&self.client, &self.stop).await;
         }
         own::install(&self.settings, &self.client, &self.stop).await;
-        let waker = Waker::new();
+        let waker = Waker::default();
         let (events, write_events) = Events::new(self.client.clone());
         let client = self.client.clone();
         let shared = Arc::new(Shared {

@@ -256,15 +256,10 @@ fn port_of(address: &SwarmAddress) -> Option<u16> {
 }
 
 /// Wakes every controller.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Waker(watch::Sender<()>);
 
 impl Waker {
-    /// For those who are not asleep yet, too.
-    pub fn new() -> Self {
-        Self(watch::Sender::new(()))
-    }
-
     /// Something may be different.
     pub fn wake(&self) {
         self.0.send_replace(());

@@ -47,9 +47,12 @@ struct Watch<K> {
     _task: AbortOnDropHandle<()>,
 }
 
+/// The API of a kind in a namespace.
+type ApiOf<K> = Box<dyn Fn(&str) -> Api<K> + Send + Sync>;
+
 /// The watched objects of one kind.
 pub struct Watched<K> {
-    api: Box<dyn Fn(&str) -> Api<K> + Send + Sync>,
+    api: ApiOf<K>,
     waker: Waker,
     watches: Mutex<BTreeMap<Name, Watch<K>>>,
 }

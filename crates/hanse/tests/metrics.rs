@@ -27,7 +27,8 @@ fn documented() -> BTreeMap<String, String> {
         let name = cells.next()?.strip_suffix('`')?;
         Some((name.to_owned(), cells.next()?.to_owned()))
     });
-    rows.filter(|(name, _)| name.starts_with("hanse_")).collect()
+    let ours = |name: &str| name.starts_with("hanse_") || name.starts_with("cluster_discovery_");
+    rows.filter(|(name, _)| ours(name)).collect()
 }
 
 #[test]

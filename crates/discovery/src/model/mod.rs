@@ -1,4 +1,5 @@
 //! The custom resources, and the words that they share.
+#![allow(clippy::duplicated_attributes, reason = "kube's printer columns repeat their type")]
 
 mod condition;
 mod identity;

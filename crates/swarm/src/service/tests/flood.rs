@@ -31,6 +31,7 @@ fn made_up(number: u32) -> DomainKey {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::explicit_counter_loop, reason = "answers lower the counter")]
 async fn a_flood_of_records_fills_a_table_of_fixed_size_and_costs_no_domain_its_place() {
     const ROOM: usize = 40;
     const MESSAGES: u32 = 80;
