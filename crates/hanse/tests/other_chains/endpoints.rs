@@ -67,7 +67,9 @@ fn the_next_endpoint_of_anvil_takes_over_for_every_agent() {
 /// One agent without a node of its own, which uses those of two other members. (Three of four validators are up.)
 #[test]
 fn the_next_embedded_node_takes_over_for_an_agent_without_one() {
-    let league = League::prepare(4);
+    // It is one of the consortium before it loses its node.
+    let mut league = League::start(4);
+    (0..4).for_each(|index| league.kill(index));
     let port = |index: usize| -> u16 {
         let text = std::fs::read_to_string(&league.agents[index].config).unwrap();
         let config: Value = serde_saphyr::from_str(&text).unwrap();
