@@ -20,13 +20,9 @@ const CONSUMER: usize = 1;
 
 #[test]
 fn a_service_moves_though_its_owner_is_killed_after_the_announcement_and_after_the_award() {
-    let mut league = League::prepare(4);
-    for index in 0..3 {
-        league.spawn(index);
-    }
-    for index in 0..3 {
-        league.wait_ready(index);
-    }
+    let mut league = League::start(4);
+    // A member, but away for now.
+    league.kill(3);
     league.deploy_example(CONSUMER, 1);
     let account = |index: usize| league.get(index, "/api/v1/health")["account"].clone();
     let accounts: Vec<Value> = (0..3).map(account).collect();
@@ -78,12 +74,12 @@ fn a_bidder_that_nobody_gives_the_manifest_says_so_and_bids_when_its_author_is_b
         assert_ne!(text, silent);
         std::fs::write(config, silent).unwrap();
     }
-    for index in 0..3 {
+    for index in 0..4 {
         league.spawn(index);
     }
-    for index in 0..3 {
-        league.wait_ready(index);
-    }
+    league.wait_all_ready();
+    // A member, but away for now.
+    league.kill(3);
     league.deploy_example(CONSUMER, 1);
     let request = json!({
         "service": "object-detection", "scenario": "component",
