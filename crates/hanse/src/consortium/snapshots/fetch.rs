@@ -183,8 +183,17 @@ async fn ahead(
     Ok(members)
 }
 
+/// Whether everybody who answers has too few blocks for a snapshot to be worth it. A member that is asked for one all the same
+/// makes it, and offers nothing newer for a while.
+async fn has_just_begun(members: &[Member], least_blocks: u64) -> bool {
+    let heights = futures::future::join_all(members.iter().map(Member::height)).await;
+    let highest = heights.into_iter().flatten().max();
+    highest.is_some_and(|highest| highest < least_blocks)
+}
+
 /// Fetches a snapshot into the ledger's folder, before a node is started on it: of a domain that was invited and has no ledger
-/// yet, from those who invited it; of a member that is far behind, or a founder that has lost its ledger, from the other members.
+/// yet, from those who invited it or whom it found in the swarm; of a member that is far behind, or a founder that has lost its
+/// ledger, from the other members.
 pub async fn fetch(
     mut settings: snapshot::Settings,
     invites: &[Invite],
@@ -209,7 +218,13 @@ pub async fn fetch(
             settings.fill = true;
             ahead(0, &founders, &settings, signer).await?
         }
-        None => invited(invites, digest)?,
+        None => {
+            let members = invited(invites, digest)?;
+            if has_just_begun(&members, settings.least_blocks).await {
+                return Ok(());
+            }
+            members
+        }
     };
     if members.is_empty() {
         // Of a process that was killed between the last step and this one.
