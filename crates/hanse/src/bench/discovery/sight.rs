@@ -51,21 +51,14 @@ impl Sight {
         Ok(Self { client, seen, task })
     }
 
-    /// A SwarmPool with the agent's default swarm. The definitions may only just have been applied.
+    /// A SwarmPool with the agent's default swarm.
     pub async fn apply_pool(&self) -> anyhow::Result<()> {
         let pool = json!({
             "apiVersion": "peerdiscovery.irt-saintexupery.com/v1alpha1", "kind": "SwarmPool",
             "metadata": {"name": POOL, "namespace": NAMESPACE}, "spec": {"swarms": [{"name": SWARM}]},
         });
         let pools: Api<SwarmPool> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let deadline = Instant::now() + WITHIN;
-        loop {
-            match pools.patch(POOL, &parameters(), &Patch::Apply(&pool)).await {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > deadline => return Err(error).context("the SwarmPool is not taken"),
-                Err(_) => sleep(Duration::from_millis(50)).await,
-            }
-        }
+        apply(&pools, POOL, &pool).await.context("the SwarmPool is not taken")
     }
 
     /// Has the domain `name` say `description`.
@@ -78,13 +71,8 @@ impl Sight {
                 "URL": format!("https://{name}.example"), "categories": [{"name": "computing"}],
             },
         });
-        let applied = self
-            .identities()
-            .patch(name, &parameters(), &Patch::Apply(&identity))
-            .await;
-        applied
-            .map(drop)
-            .with_context(|| format!("the Identity of {name} is not taken"))
+        let applied = apply(&self.identities(), name, &identity).await;
+        applied.with_context(|| format!("the Identity of {name} is not taken"))
     }
 
     /// Deletes the Identity; returns before it has gone.
@@ -140,6 +128,21 @@ impl Drop for Sight {
 
 fn parameters() -> PatchParams {
     PatchParams::apply("hanse-bench").force()
+}
+
+/// Applies an object. The agent may only just have applied the definition of its kind.
+async fn apply<K>(objects: &Api<K>, name: &str, object: &serde_json::Value) -> anyhow::Result<()>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        match objects.patch(name, &parameters(), &Patch::Apply(object)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
 }
 
 /// Keeps what is seen up to date.
