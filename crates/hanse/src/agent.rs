@@ -353,7 +353,8 @@ async fn start_node(
     let snapshot = snapshot::Settings {
         data_dir: config.data_dir.join("ledger"),
         genesis: genesis.clone(),
-        fill: false,
+        // Whose node ran here before has voted or followed, and wants its history back.
+        fill: hanse_chain::consensus::folder(&ledger_folder(config)).exists(),
         least_blocks: config.ledger.snapshot.least_blocks,
         most_bytes: config.ledger.snapshot.most_mebibytes.saturating_mul(1 << 20),
     };

@@ -164,8 +164,8 @@ impl Abstention {
     }
 }
 
-/// Folder of the log within a node's data folder.
-pub(crate) fn folder(data_dir: &Path) -> PathBuf {
+/// Folder of the log within a node's data folder. It is there once a node has run.
+pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join(FOLDER)
 }
 

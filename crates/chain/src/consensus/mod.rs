@@ -53,8 +53,7 @@ mod wal;
 mod wal_tests;
 mod watchdog;
 
-pub use abstention::Abstention;
-pub(crate) use abstention::folder;
+pub use abstention::{Abstention, folder};
 pub use certificate::certify;
 pub use evidence::{Evidence, EvidenceBook, Misbehaviour};
 pub use peers::{peer_address, validator_peer};

@@ -192,7 +192,7 @@ async fn has_just_begun(members: &[Member], least_blocks: u64) -> bool {
 }
 
 /// Fetches a snapshot into the ledger's folder, before a node is started on it: of a domain that was invited and has no ledger
-/// yet, from those who invited it or whom it found in the swarm; of a member that is far behind, or a founder that has lost its
+/// yet, from those who invited it, or whom it found in the swarm; of a member that is far behind, or a founder that has lost its
 /// ledger, from the other members.
 pub async fn fetch(
     mut settings: snapshot::Settings,
@@ -222,6 +222,9 @@ pub async fn fetch(
             let members = invited(invites, digest)?;
             if has_just_begun(&members, settings.least_blocks).await {
                 return Ok(());
+            }
+            if settings.fill {
+                tracing::info!("the ledger of this domain is gone: taking their state instead of executing all blocks");
             }
             members
         }
