@@ -1,5 +1,6 @@
 //! Measurements. Everything printed was measured in the very run.
 
+mod chart;
 mod discovery;
 mod federation;
 mod ledger;

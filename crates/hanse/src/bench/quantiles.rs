@@ -22,6 +22,11 @@ impl Quantiles {
     }
 }
 
+/// To two decimals.
+pub fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

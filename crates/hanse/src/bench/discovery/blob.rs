@@ -11,7 +11,7 @@ use rand::RngCore;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use super::report::rounded;
+use crate::bench::quantiles::rounded;
 
 /// A bundle of manifests.
 const SIZE: usize = 10_000_000;

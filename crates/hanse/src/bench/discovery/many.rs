@@ -7,10 +7,10 @@ use futures::future::try_join_all;
 use tokio::time::sleep;
 
 use super::agents::Agents;
-use super::report::{Document, rounded};
+use super::report::Document;
 use super::rounds::{Place, all_see, say, until_all_see_all, withdraw};
 use crate::bench::process;
-use crate::bench::quantiles::Quantiles;
+use crate::bench::quantiles::{Quantiles, rounded};
 
 /// How many are killed at the same moment.
 const KILLED: usize = 3;
@@ -27,15 +27,14 @@ pub async fn measure(
     let mut alone = Agents::new()?;
     let alone_holds = alone_holds(&mut alone).await;
     alone.stop().await;
+    let alone_holds = alone_holds?;
     let mut running = Agents::new()?;
     let measured = with_all(document, &mut running, agents, rounds, say_what).await;
     running.stop().await;
     measured?;
     document.agents = Some(agents);
-    document.rss_mb_swarm = document
-        .agent_mb
-        .map(|holds| rounded(holds - alone_holds.as_ref().copied().unwrap_or_default()));
-    alone_holds.map(drop)
+    document.rss_mb_swarm = document.agent_mb.map(|holds| rounded(holds - alone_holds));
+    Ok(())
 }
 
 /// Memory of an agent that has published and sees nobody, in megabytes.

@@ -34,11 +34,6 @@ pub struct Document {
     pub simulated: Vec<Size>,
 }
 
-/// To two decimals.
-pub fn rounded(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
-}
-
 impl Document {
     /// The table for people.
     pub fn text(&self) -> String {

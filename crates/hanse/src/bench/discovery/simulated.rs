@@ -6,6 +6,8 @@ use anyhow::Context;
 use hanse_swarm::simulation::{Conditions, look_up, spread};
 use serde::Serialize;
 
+use crate::bench::quantiles::rounded;
+
 /// How many records are published one after another for each size.
 const RECORDS: usize = 20;
 /// How many records are looked up for each size.
@@ -46,8 +48,8 @@ pub async fn measure(domains: usize, seed: u64) -> anyhow::Result<Size> {
         let look_ups = look_up(domains, LOOK_UPS, conditions);
         Size {
             domains,
-            messages_per_record: super::report::rounded(records.messages_per_record),
-            messages_per_domain: super::report::rounded(records.messages_per_domain),
+            messages_per_record: rounded(records.messages_per_record),
+            messages_per_domain: rounded(records.messages_per_domain),
             hops_p50: records.hops_p50,
             hops_p99: records.hops_p99,
             with_all_ms: records.with_all_ms,

@@ -21,6 +21,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use super::process;
+use super::quantiles::rounded;
 use crate::output::{self, Format};
 use crate::up::Progress;
 use faults::offer;
@@ -167,7 +168,7 @@ async fn measure(arguments: &Arguments, progress: &Progress) -> anyhow::Result<(
             say("sustained load");
             let sustained =
                 sustained::measure(&consortium, &network, arguments.sustained_seconds, arguments.fastest).await?;
-            document.sustained_tps = Some(report::rounded(sustained.tps));
+            document.sustained_tps = Some(rounded(sustained.tps));
             document.count_lost(sustained.lost);
         }
         for node in &network.nodes {
@@ -220,7 +221,7 @@ async fn measure(arguments: &Arguments, progress: &Progress) -> anyhow::Result<(
     }
     if arguments.wants(Part::Million) {
         let comparison = million::compare(arguments.agreements, say).await?;
-        document.million_ratio = Some(report::rounded(comparison.ratio()));
+        document.million_ratio = Some(rounded(comparison.ratio()));
         document.million = Some(comparison);
     }
     Ok((document, samples))

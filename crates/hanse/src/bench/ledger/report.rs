@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::million::Comparison;
 use super::plot::Point;
-use crate::bench::quantiles::Quantiles;
+use crate::bench::quantiles::{Quantiles, rounded};
 use crate::output;
 
 /// Finality with some number of validators.
@@ -34,11 +34,6 @@ pub struct Document {
     /// Resident memory of the largest of the four nodes after finality and sustained load.
     pub rss_mb_max: Option<f64>,
     pub loads: Vec<Point>,
-}
-
-/// To two decimals.
-pub fn rounded(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
 }
 
 impl Document {
