@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use hanse_agreement::policy::{
-    NoBid, Placement, PriceList, Provider, Reason, Reservations, choose, choose_among, decide, shortfalls,
+    Candidate, Capacity, NoBid, Placement, PriceList, Provider, Reason, Reservations, Unfit, Wish, choose,
+    choose_among, decide, shortfalls,
 };
 use hanse_agreement::{Account, Agreement, AgreementId, Amount, Announcement, Bid, Hash, Price, State, Terms};
 use proptest::prelude::*;
@@ -202,7 +203,9 @@ fn each_rejected_bid_is_told_why() {
         bid(6, 99, need()),
         bid(7, 1, need()),
     ];
-    let choice = choose_among(&need(), &bids, Some(Price(50)), |account| account != Account([7; 20]));
+    let choice = choose_among(&need(), &bids, Some(Price(50)), |account| {
+        (account == Account([7; 20])).then_some(Reason::NotMember)
+    });
     assert_eq!(choice.winner.as_ref().unwrap().sequence, 2);
     let reasons: Vec<(u64, String)> = choice
         .rejected
@@ -227,6 +230,77 @@ fn each_rejected_bid_is_told_why() {
     );
 }
 
+fn candidate<'a>(name: &'a str, categories: &[&'a str], capacity: Capacity) -> Candidate<'a> {
+    Candidate {
+        name,
+        account: Some(OTHER),
+        categories: Some(categories.to_vec()),
+        capacity,
+        reachable: true,
+    }
+}
+
+#[test]
+fn who_is_not_to_be_asked_is_told_why() {
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (categories, domains) = (
+        texts(&["gpu", "edge"]),
+        texts(&["north", &OTHER.to_string().to_uppercase()]),
+    );
+    let by_category = Wish {
+        categories: &categories,
+        domains: &[],
+    };
+    let by_name = Wish {
+        categories: &[],
+        domains: &domains,
+    };
+    let why = |wish: &Wish<'_>, candidate: &Candidate<'_>| -> Vec<String> {
+        wish.unfit(&need(), candidate).iter().map(ToString::to_string).collect()
+    };
+    let fit = candidate("south", &["edge", "gpu", "tape"], Capacity::UpTo(capacity()));
+    assert_eq!(why(&by_category, &fit), [""; 0]);
+    assert_eq!(why(&by_name, &fit), [""; 0], "the account counts as well");
+    let foreign = Candidate {
+        account: None,
+        ..fit.clone()
+    };
+    assert_eq!(why(&by_name, &foreign), ["is not one of the domains that were named"]);
+    assert!(!by_name.admits(&foreign));
+    let unseen = Candidate {
+        categories: None,
+        capacity: Capacity::Unknown,
+        ..fit.clone()
+    };
+    assert!(by_name.admits(&unseen) && !by_category.admits(&unseen));
+    let small = Terms {
+        cpu_millicores: 999,
+        ..capacity()
+    };
+    let away = Candidate {
+        reachable: false,
+        ..candidate("south", &["edge"], Capacity::UpTo(small))
+    };
+    assert_eq!(
+        why(&by_category, &away),
+        [
+            "does not say that it offers gpu",
+            "does not answer in the swarm",
+            "has too little: CPU 999 millicores, needed at least 1000 millicores",
+        ]
+    );
+    let idle = candidate("south", &["edge", "gpu"], Capacity::Nothing);
+    assert_eq!(why(&by_category, &idle), ["runs nothing for others at present"]);
+    assert_eq!(
+        by_category.unfit(&Terms::default(), &idle),
+        [],
+        "nothing is asked of what it runs"
+    );
+    let silent = candidate("south", &["edge", "gpu"], Capacity::Unknown);
+    assert_eq!(by_category.unfit(&need(), &silent), [Unfit::CapacityUnknown]);
+    assert!(!Unfit::CapacityUnknown.is_certain());
+}
+
 fn any_bids() -> impl Strategy<Value = Vec<Bid>> {
     prop::collection::vec((0..4_u128, 1..4_u32, 8990..9010_u16), 0..12).prop_map(|bids| {
         bids.into_iter()
@@ -247,6 +321,34 @@ fn any_bids() -> impl Strategy<Value = Vec<Bid>> {
 }
 
 proptest! {
+    #[test]
+    fn whom_the_requirements_rule_out_would_not_bid_and_everybody_else_would(
+        (cpu, ram, replicas) in (0..2_000_u32, 0..2_000_u32, 1..6_u32),
+        (latency_ms, availability_bps) in (0..30_u32, 9_800..10_000_u16),
+    ) {
+        let wanted = Terms {
+            availability_bps, latency_ms, cpu_millicores: cpu, ram_mb: ram, replicas, ..Terms::default()
+        };
+        let unfit = Wish::default().unfit(&wanted, &candidate("one", &[], Capacity::UpTo(capacity())));
+        let provider = Provider { account: ME, prices: PriceList::default(), longest_confirm_window: 60 };
+        let bid = decide(&provider, &mut Reservations::new(capacity()), &open(1, wanted), 60);
+        prop_assert_eq!(unfit.is_empty(), bid.is_ok());
+    }
+
+    #[test]
+    fn a_domain_is_admitted_if_it_offers_each_category_and_is_listed(
+        wanted in prop::collection::vec("[a-d]", 0..4),
+        offered in prop::collection::vec("[a-d]", 0..4),
+        domains in prop::collection::vec("[a-d]", 0..3),
+        name in "[a-d]",
+    ) {
+        let wish = Wish { categories: &wanted, domains: &domains };
+        let offered: Vec<&str> = offered.iter().map(String::as_str).collect();
+        let admitted = wish.admits(&candidate(&name, &offered, Capacity::Nothing));
+        let all = wanted.iter().all(|category| offered.contains(&category.as_str()));
+        prop_assert_eq!(admitted, all && (domains.is_empty() || domains.contains(&name)));
+    }
+
     #[test]
     fn the_winner_is_the_cheapest_sufficient_bid_and_the_earliest_of_those(
         bids in any_bids().prop_shuffle(),

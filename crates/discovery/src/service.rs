@@ -139,11 +139,10 @@ impl Start {
             events,
             membership: self.membership,
         });
-        self.tasks.spawn(follow_membership(
-            shared.membership.clone(),
-            waker.clone(),
-            self.stop.clone(),
-        ));
+        let membership = follow(shared.membership.clone(), waker.clone(), self.stop.clone());
+        let party = follow(shared.settings.party.clone(), waker.clone(), self.stop.clone());
+        self.tasks.spawn(membership);
+        self.tasks.spawn(party);
         let (tasks, stop) = (&self.tasks, &self.stop);
         let until_stop = |task: futures::future::BoxFuture<'static, ()>| {
             let stop = stop.clone();
@@ -220,12 +219,12 @@ where
     move |namespace| Api::namespaced(client.clone(), namespace)
 }
 
-/// Wakes the controllers when the membership changes.
-async fn follow_membership(mut membership: watch::Receiver<Option<Membership>>, waker: Waker, stop: CancellationToken) {
+/// Wakes the controllers when something that is published with the Identity changes.
+async fn follow<T>(mut published: watch::Receiver<T>, waker: Waker, stop: CancellationToken) {
     loop {
         let changed = tokio::select! {
             () = stop.cancelled() => return,
-            changed = membership.changed() => changed,
+            changed = published.changed() => changed,
         };
         if changed.is_err() {
             return;

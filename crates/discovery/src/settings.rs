@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanse_swarm::model::SwarmAddress;
+use hanse_swarm::model::{Party, SwarmAddress};
 use hanse_swarm::peers::Limits;
 use hanse_swarm::{DomainKey, PeerId, SealingSecret, Swarm, SwarmKey};
 use tokio::sync::watch;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub peers: Limits,
     /// What peers get in this domain's cluster.
     pub credentials: Credentials,
+    /// What the domain says of itself as a party of agreements, in the default swarm only.
+    pub party: watch::Receiver<Option<Party>>,
 }
 
 /// What peers get in this domain's cluster.
@@ -47,8 +49,9 @@ pub struct Settings {
 pub struct Credentials {
     /// Who gets what. It was checked.
     pub policy: watch::Receiver<Policy>,
-    /// The peers with a running agreement with this domain.
-    pub agreements: watch::Receiver<BTreeSet<PeerId>>,
+    /// The peers with a running agreement with this domain; none as long as that is not known: then nobody is given anything or
+    /// loses it if the policy depends on it.
+    pub agreements: watch::Receiver<Option<BTreeSet<PeerId>>>,
     /// Where peers call the API server, or why that is not known: then nobody gets anything.
     pub server: Result<ApiServer, String>,
 }
@@ -58,7 +61,7 @@ impl Credentials {
     pub fn fixed(policy: Policy, server: Result<ApiServer, String>) -> Self {
         Self {
             policy: watch::channel(policy).1,
-            agreements: watch::channel(BTreeSet::new()).1,
+            agreements: watch::channel(Some(BTreeSet::new())).1,
             server,
         }
     }
@@ -107,6 +110,7 @@ impl Settings {
                 Policy::default(),
                 Err("the agent was not told where peers can call the API server".into()),
             ),
+            party: watch::channel(None).1,
         }
     }
 }

@@ -157,6 +157,7 @@ impl Agent {
         };
         let (development, client) = cluster(config).await?;
         let (membership, told) = watch::channel(None);
+        let (teller, told) = swarm::told(told);
         let discovery = swarm::discover(config, &keys, &swarm, client.clone(), told)?;
         let contracts = connect_ledger(config, node.as_ref(), &keys).await?;
         if let (Some(node), Some(blocks)) = (&node, config.ledger.history) {
@@ -200,6 +201,7 @@ impl Agent {
             http,
         )
         .await?;
+        tokio::spawn(teller.follow(orchestrator.clone(), swarm.clone(), stop.clone()));
         let catalogue = Catalogue::new(config.catalogue.clone());
         let mut others = consortium::routes(consortium.clone());
         let mut registry = metrics::registry(&config.domain, node.as_ref(), &orchestrator, &discovery);

@@ -47,7 +47,7 @@ enum Command {
     /// Deploy, list, federate and delete services.
     #[command(
         subcommand,
-        after_help = "Example: hanse services federate object-detection --scenario component"
+        after_help = "Example: hanse services federate object-detection --scenario component --category edge"
     )]
     Services(Services),
     /// Set up a new domain that finds the consortium in a swarm, or has an invite of a member; have it admitted, and run its agent.
@@ -164,6 +164,15 @@ enum Services {
         /// Replicas that the provider shall run.
         #[arg(long)]
         replicas: Option<u32>,
+        /// A category that the provider has to offer in the swarm; may be repeated, then it has to offer all of them.
+        #[arg(long)]
+        category: Vec<String>,
+        /// A domain that may provide, by name or ledger account; may be repeated. Any member when absent.
+        #[arg(long, value_name = "DOMAIN")]
+        provider: Vec<String>,
+        /// Announce also if nobody who qualifies is there now, and take who comes until the bid deadline.
+        #[arg(long)]
+        wait_for_provider: bool,
         #[command(flatten)]
         api: ApiArguments,
     },
@@ -360,9 +369,15 @@ async fn services(command: Services) -> anyhow::Result<()> {
             name,
             scenario,
             replicas,
+            category,
+            provider,
+            wait_for_provider,
             api,
         } => {
-            let body = json!({ "service": name, "scenario": scenario, "replicas": replicas });
+            let mut body = json!({ "service": name, "scenario": scenario, "replicas": replicas });
+            if wait_for_provider || !category.is_empty() || !provider.is_empty() {
+                body["providers"] = json!({ "categories": category, "domains": provider, "wait": wait_for_provider });
+            }
             let page: AgreementPage = api.client()?.post("api/v1/agreements", &body).await?;
             output::print(api.output, &page, |page| agreement_table(std::slice::from_ref(page)))
         }

@@ -15,7 +15,6 @@ use hanse_discovery::Discovery;
 use hanse_orchestrator::api::{Access, Problem};
 use hanse_swarm::Swarm;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +50,7 @@ impl Discoverer {
         let access = Access::for_listener(config.api.listen, agent::token(config)?)?;
         let swarm = swarm::start(config, &keys).await?;
         let (development, client) = agent::cluster(config).await?;
-        let discovery = swarm::discover(config, &keys, &swarm, client, watch::channel(None).1)?;
+        let discovery = swarm::discover(config, &keys, &swarm, client, swarm::Told::nothing())?;
         let mut registry = metrics::of_agent(&config.domain);
         discovery.register_metrics(&mut registry);
         metrics::register_swarm(&mut registry, swarm.clone());

@@ -295,6 +295,14 @@ fn the_api_describes_itself() {
     ] {
         assert!(description["paths"][path].is_object(), "{path} is not described");
     }
+    let fields = |schema: &str| description["components"]["schemas"][schema]["properties"].clone();
+    assert!(fields("FederationRequest")["providers"].is_object());
+    for field in ["categories", "domains", "wait"] {
+        assert!(fields("Providers")[field].is_object(), "{field} is not described");
+    }
+    assert!(fields("AgreementPage")["providers"].is_object() && fields("PeerPage")["party"].is_object());
+    let refusal = &description["paths"]["/api/v1/agreements"]["post"]["responses"]["409"];
+    assert!(refusal.is_object() && fields("Problem")["domains"].is_object());
     let page = reqwest::blocking::get(format!("{}/docs/", league.agents[0].api)).unwrap();
     assert!(page.text().unwrap().contains("swagger"));
 }

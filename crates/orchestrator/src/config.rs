@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hanse_agreement::policy::{PriceList, Provider};
-use hanse_agreement::{Account, Price, Terms};
+use hanse_agreement::{Account, Price, Terms, limits};
+use hanse_swarm::model::{Location, Party};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -52,6 +53,17 @@ impl Bidding {
             prices: self.prices,
             longest_confirm_window: self.longest_confirm_seconds,
         }
+    }
+
+    /// As the swarm is told. What no bid could have is not told either.
+    pub fn party(&self, account: Account) -> Party {
+        let location = Location::try_from(self.location.clone()).ok();
+        let most = Terms {
+            availability_bps: self.capacity.availability_bps.min(limits::AVAILABILITY_BPS),
+            ..self.capacity
+        };
+        let party = Party::new(account, self.enabled.then_some(most), location);
+        party.expect("an availability of at most all of the time is one")
     }
 }
 

@@ -18,6 +18,7 @@
 //! [`api::router`] where users can reach it.
 
 pub mod api;
+mod candidates;
 mod catalogue;
 mod clock;
 mod config;

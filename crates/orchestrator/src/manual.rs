@@ -10,7 +10,7 @@ use crate::error::StepError;
 use crate::follow::provider_record;
 use crate::model::{ConsumerRecord, ProviderRecord};
 use crate::request::{FederationRequest, RequestError};
-use crate::service::{Orchestrator, Shared};
+use crate::service::{BIDDING, Orchestrator, Shared};
 use crate::store::{Batch, StoreError};
 
 const LONGEST_KEY: usize = 256;
@@ -18,10 +18,13 @@ const LONGEST_KEY: usize = 256;
 impl Orchestrator {
     /// Changes how this domain bids.
     pub async fn set_bidding(&self, bidding: Bidding) -> Result<(), StoreError> {
+        let party = bidding.party(self.shared.me());
         self.shared
             .store
-            .commit(move |batch| batch.put_setting("bidding", &bidding))
-            .await
+            .commit(move |batch| batch.put_setting(BIDDING, &bidding))
+            .await?;
+        self.shared.party.send_replace(party);
+        Ok(())
     }
 
     /// As [`Orchestrator::federate`], but a second request with the same key gives the first one's agreement, and one

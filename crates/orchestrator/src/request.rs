@@ -9,9 +9,10 @@ use hanse_cluster::SecretValues;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::UnfitDomain;
 use crate::clock::now_ms;
 use crate::error::StepError;
-use crate::model::{ConsumerRecord, NewAgreement, Outcome, Scenario, Want};
+use crate::model::{ConsumerRecord, NewAgreement, Outcome, Providers, Scenario, Want};
 use crate::service::{Orchestrator, Shared};
 use crate::store::{Batch, StoreError};
 use crate::{manifests, parts};
@@ -30,11 +31,15 @@ pub struct FederationRequest {
     /// Replicas that the provider shall run; for `component` and `whole` all that run here unless said otherwise.
     #[serde(default)]
     pub replicas: Option<u32>,
+    /// Which domains may provide; any member unless said otherwise. If it is given, nothing is announced as long as nobody who
+    /// qualifies is there: who has these categories and, as far as it says, what the requirements ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub providers: Option<Providers>,
     /// What the provider must offer; the service's own requirements unless said otherwise. `replicas` in it is ignored.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub requirements: Option<Terms>,
-    /// Choose as soon as this many bids are in; the number of other members unless said otherwise.
+    /// Choose as soon as this many bids are in; as many as there are other members who may provide unless said otherwise.
     #[serde(default)]
     pub offers_wanted: Option<u32>,
     /// …or when this much time has passed and one bid will do (ms).
@@ -64,6 +69,7 @@ impl FederationRequest {
             service: service.to_owned(),
             scenario,
             replicas: None,
+            providers: None,
             requirements: None,
             offers_wanted: None,
             bid_window_ms: Self::default_bid_window_ms(),
@@ -119,6 +125,13 @@ pub enum RequestError {
     /// Another agreement about the same part is under way.
     #[error("agreement {0} already moves this service; terminate or cancel it first")]
     AlreadyFederated(AgreementId),
+    /// Nobody would be chosen, so nothing was announced.
+    #[error(
+        "nobody who qualifies is there, so nothing was announced: {}. Ask for something else, or announce all the same with \
+         providers.wait (--wait-for-provider) and take who comes until the bid deadline",
+        unfit(.0)
+    )]
+    NoProvider(Vec<UnfitDomain>),
     /// A value makes no sense.
     #[error("{field}: {reason}")]
     Invalid {
@@ -130,6 +143,16 @@ pub enum RequestError {
     /// Something else failed.
     #[error(transparent)]
     Step(#[from] StepError),
+}
+
+fn unfit(domains: &[UnfitDomain]) -> String {
+    if domains.is_empty() {
+        return "the consortium has no other member".into();
+    }
+    let each = domains
+        .iter()
+        .map(|it| format!("{} {}", it.domain, it.reasons.join(" and ")));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 impl Orchestrator {
@@ -213,16 +236,18 @@ impl Shared {
             .into_bytes();
         check_size(bytes.len())?;
 
-        let others = self
-            .ledger
-            .members()
-            .await
-            .map_err(StepError::from)?
-            .len()
-            .saturating_sub(1);
+        let members = self.ledger.members().await.map_err(StepError::from)?;
         let requirements = Terms {
             replicas,
             ..request.requirements.unwrap_or(service.definition.requirements)
+        };
+        let providers = match &request.providers {
+            Some(asked) => Some(self.eligible(asked, &requirements, &members).await?),
+            None => None,
+        };
+        let others = match &providers {
+            Some(eligible) => eligible.qualified.len(),
+            None => members.len().saturating_sub(1),
         };
         let now = now_ms();
         let record = ConsumerRecord::from(NewAgreement {
@@ -245,6 +270,7 @@ impl Shared {
             bid_window_ms: request.bid_window_ms,
             hours_paid: request.hours_paid,
             retries: request.retries,
+            providers,
             previous: None,
         });
         Ok((record, bytes.into()))
@@ -331,6 +357,7 @@ pub(crate) fn successor(record: &ConsumerRecord, outcome: &Outcome, now_ms: u64)
             bid_window_ms: record.bid_window_ms,
             hours_paid: record.hours_paid,
             retries: record.retries - 1,
+            providers: record.providers.clone(),
             previous: Some(record.id()),
         })
     })
@@ -375,6 +402,7 @@ pub(crate) mod tests {
             bid_window_ms: 2_000,
             hours_paid: 0,
             retries: 0,
+            providers: None,
             previous: None,
         })
     }

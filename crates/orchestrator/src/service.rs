@@ -9,6 +9,7 @@ use hanse_agreement::{Account, AgreementId, State};
 use hanse_cluster::Cluster;
 use hanse_metrics::Registry;
 use hanse_swarm::Swarm;
+use hanse_swarm::model::Party;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,8 @@ use crate::plan::{self, Next};
 use crate::sealing::SealingKey;
 use crate::store::{Store, StoreError};
 
+/// Name of the setting that says how this domain bids.
+pub(crate) const BIDDING: &str = "bidding";
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 
@@ -33,7 +36,10 @@ pub struct Shared {
     pub(crate) ledger: Federation,
     pub(crate) cluster: Cluster,
     pub(crate) store: Store,
+    pub(crate) swarm: Arc<Swarm>,
     pub(crate) manifests: Manifests,
+    /// What the swarm is told of this domain.
+    pub(crate) party: watch::Sender<Party>,
     pub(crate) sealing: SealingKey,
     pub(crate) http: reqwest::Client,
     pub(crate) webhooks: Notify,
@@ -64,12 +70,16 @@ impl Orchestrator {
         sealing: SealingKey,
         http: reqwest::Client,
     ) -> Result<Self, StepError> {
+        let bidding: Option<Bidding> = store.setting(BIDDING)?;
+        let party = bidding.as_ref().unwrap_or(&config.bidding).party(ledger.account());
         let shared = Arc::new(Shared {
             config,
             ledger,
             cluster,
             store,
-            manifests: Manifests::new(swarm),
+            manifests: Manifests::new(swarm.clone()),
+            swarm,
+            party: watch::Sender::new(party),
             sealing,
             http,
             webhooks: Notify::new(),
@@ -96,6 +106,14 @@ impl Orchestrator {
             let d = &deliverer;
             crate::webhooks::deliver(d.store.clone(), d.http.clone(), &d.webhooks, &d.stop).await;
         });
+        let looker = Arc::clone(&shared);
+        shared.tasks.spawn(async move {
+            let stop = looker.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = looker.follow_swarm() => {}
+            }
+        });
         let keeper = Arc::clone(&shared);
         shared.tasks.spawn(async move { keeper.keep_services().await });
         Ok(Self { shared })
@@ -104,6 +122,11 @@ impl Orchestrator {
     /// Puts the orchestrator's figures into a registry.
     pub fn register_metrics(&self, registry: &mut Registry) {
         hanse_metrics::register(registry, crate::metrics::OrchestratorReading::of(&self.shared));
+    }
+
+    /// What this domain says of itself as a party of agreements, as its bidding is configured now.
+    pub fn party(&self) -> watch::Receiver<Party> {
+        self.shared.party.subscribe()
     }
 
     /// Stops all tasks; what they were doing is resumed at the next start.
@@ -136,7 +159,7 @@ impl Shared {
     pub(crate) fn bidding(&self) -> Result<Bidding, StoreError> {
         Ok(self
             .store
-            .setting("bidding")?
+            .setting(BIDDING)?
             .unwrap_or_else(|| self.config.bidding.clone()))
     }
 
@@ -274,7 +297,7 @@ impl Shared {
 
     /// Asks the plan of this domain's role and does what it says.
     async fn advance(&self, id: AgreementId) -> Result<Next<()>, StepError> {
-        if let Some(record) = self.store.consumer(id)? {
+        if let Some(mut record) = self.store.consumer(id)? {
             if record.outcome.is_some() {
                 return Ok(Next::Done);
             }
@@ -286,6 +309,7 @@ impl Shared {
             {
                 let members = self.ledger.members().await?;
                 bids.retain(|bid| members.iter().any(|member| member.account == bid.bidder));
+                record = self.with_newly_qualified(record, &bids, &members).await?;
             }
             let next = plan::consumer::next(&record, agreement.as_ref(), &bids, now_ms());
             return match next {

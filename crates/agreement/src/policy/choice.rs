@@ -43,6 +43,8 @@ pub enum Reason {
     },
     /// The bidder cannot be chosen: it is no longer a member.
     NotMember,
+    /// The consumer asked for other providers.
+    NotAskedFor,
     /// Another costs less.
     Dearer {
         /// Price of the chosen bid.
@@ -64,6 +66,7 @@ impl fmt::Display for Reason {
             }
             Self::OverBudget { limit } => write!(f, "costs more than the limit of {limit} wei an hour"),
             Self::NotMember => f.write_str("the bidder is no longer a member"),
+            Self::NotAskedFor => f.write_str("the bidder is not one of the providers that were asked for"),
             Self::Dearer { than } => write!(f, "another costs only {than} wei an hour"),
             Self::Later { than } => write!(f, "bid {than} came first at the same price"),
         }
@@ -82,16 +85,16 @@ impl Choice {
 
 /// Chooses among `bids` of members, whatever they cost.
 pub fn choose(required: &Terms, bids: &[Bid]) -> Choice {
-    choose_among(required, bids, None, |_| true)
+    choose_among(required, bids, None, |_| None)
 }
 
-/// Chooses among `bids`. `limit`: the highest price per hour that the consumer would pay. `is_member`: the contract lets
-/// only members be chosen.
+/// Chooses among `bids`. `limit`: the highest price per hour that the consumer would pay. `barred`: why a bidder can't be chosen,
+/// whatever it bids.
 pub fn choose_among(
     required: &Terms,
     bids: &[Bid],
     limit: Option<Price>,
-    is_member: impl Fn(Account) -> bool,
+    barred: impl Fn(Account) -> Option<Reason>,
 ) -> Choice {
     let unfit = |bid: &Bid| {
         let short = shortfalls(required, &bid.offer);
@@ -101,7 +104,7 @@ pub fn choose_among(
         if let Some(limit) = limit.filter(|limit| bid.price_per_hour > *limit) {
             return Some(Reason::OverBudget { limit });
         }
-        (!is_member(bid.bidder)).then_some(Reason::NotMember)
+        barred(bid.bidder)
     };
     let judged: Vec<(&Bid, Option<Reason>)> = bids.iter().map(|bid| (bid, unfit(bid))).collect();
     let chosen = judged

@@ -162,7 +162,10 @@ impl Identities {
             member.swarm.sealing_key(),
         )?;
         let membership = member.is_default.then(|| self.shared.membership.borrow().clone());
-        Ok(identity.with_membership(membership.flatten()))
+        let party = member.is_default.then(|| self.shared.settings.party.borrow().clone());
+        Ok(identity
+            .with_membership(membership.flatten())
+            .with_party(party.flatten()))
     }
 
     async fn report(

@@ -165,6 +165,12 @@ impl Giver {
     pub async fn pass(&mut self) -> Result<Duration, CallError> {
         let policy = Arc::new(self.sources.policy.borrow_and_update().clone());
         let agreements = self.sources.agreements.borrow_and_update().clone();
+        // After a restart, who has an agreement keeps what it has until that is known.
+        let agreements = match agreements {
+            Some(agreements) => agreements,
+            None if policy.asks_for_agreements() => return Ok(LOOK_AGAIN),
+            None => BTreeSet::new(),
+        };
         let speaks = self.sources.speaks.borrow_and_update().clone();
         let mut published = Vec::new();
         let mut swarms = BTreeMap::new();

@@ -137,8 +137,8 @@ impl ApiServer {
 pub struct Sources {
     /// Who gets what. It was checked.
     pub policy: watch::Receiver<Policy>,
-    /// The peers with a running agreement with this domain.
-    pub agreements: watch::Receiver<BTreeSet<PeerId>>,
+    /// The peers with a running agreement with this domain, as soon as that is known.
+    pub agreements: watch::Receiver<Option<BTreeSet<PeerId>>>,
     /// Who speaks for this domain where.
     pub speaks: watch::Receiver<Vec<Speaks>>,
     /// Where peers call the API server, or why that is not known: then nobody gets anything.

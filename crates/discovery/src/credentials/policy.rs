@@ -59,6 +59,13 @@ pub struct Grant {
     pub rules: Vec<Rule>,
 }
 
+impl Policy {
+    /// Whether who gets what depends on agreements.
+    pub fn asks_for_agreements(&self) -> bool {
+        self.grants.iter().any(|grant| grant.to == To::Agreement)
+    }
+}
+
 /// For whom a grant is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

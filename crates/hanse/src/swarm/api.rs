@@ -7,6 +7,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use hanse_agreement::Account;
 use hanse_ledger::Ledger;
 use hanse_orchestrator::api::Problem;
 use hanse_swarm::Swarm;
@@ -69,9 +70,14 @@ struct Wanted {
 async fn peers(State(seen): Service, Query(wanted): Query<Wanted>) -> Result<Json<Vec<PeerPage>>, Problem> {
     // Without the ledger it is not known who is a member; the swarm is shown all the same.
     let members = seen.ledger.members().await.unwrap_or_default();
-    let members: HashMap<String, String> = members
+    let members: HashMap<String, (String, Account)> = members
         .into_iter()
-        .map(|member| (member.info.peerId, member.info.name))
+        .map(|member| {
+            (
+                member.info.peerId,
+                (member.info.name, Account(member.info.account.into_array())),
+            )
+        })
         .collect();
     let peers = seen.swarm.peers().await.map_err(left)?;
     let mut pages: Vec<PeerPage> = peers.iter().map(|peer| PeerPage::new(peer, &members)).collect();

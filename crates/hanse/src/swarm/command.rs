@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use hanse_swarm::SwarmKey;
 use serde_json::json;
 
+use super::look::{self, Find};
 use super::pages::{PeerPage, SwarmPage};
 use crate::cli::ApiArguments;
 use crate::consortium::kept;
@@ -24,15 +25,11 @@ pub enum SwarmCommand {
     /// List the other domains of the swarm.
     #[command(after_help = "Example: hanse swarm peers -o json")]
     Peers(ApiArguments),
-    /// List the domains that offer something.
-    #[command(after_help = "Example: hanse swarm find --category computing")]
-    Find {
-        /// What they must offer, as they write it.
-        #[arg(long)]
-        category: String,
-        #[command(flatten)]
-        api: ApiArguments,
-    },
+    /// List the domains that say that they offer something, and why the others don't.
+    #[command(
+        after_help = "Example: hanse swarm find --category computing --cpu 500 --ram 256 --replicas 2 --availability 99.9"
+    )]
+    Find(Find),
 }
 
 /// Options of `hanse swarm keygen`.
@@ -58,18 +55,7 @@ pub async fn run(command: SwarmCommand) -> anyhow::Result<()> {
             let pages: Vec<PeerPage> = api.client()?.get("api/v1/swarm/peers").await?;
             output::print(api.output, &pages, |pages| peer_table(pages))
         }
-        SwarmCommand::Find { category, api } => {
-            let query: String = url::form_urlencoded::byte_serialize(category.as_bytes()).collect();
-            let path = format!("api/v1/swarm/peers?category={query}");
-            let pages: Vec<PeerPage> = api.client()?.get(&path).await?;
-            output::print(api.output, &pages, |pages| {
-                if pages.is_empty() {
-                    format!("no domain of the swarm offers {category:?}; `hanse swarm peers` shows what they offer")
-                } else {
-                    peer_table(pages)
-                }
-            })
-        }
+        SwarmCommand::Find(arguments) => look::find(arguments).await,
     }
 }
 
@@ -123,7 +109,7 @@ fn status_text(page: &SwarmPage) -> String {
     text
 }
 
-fn peer_table(pages: &[PeerPage]) -> String {
+pub(super) fn peer_table(pages: &[PeerPage]) -> String {
     let heading = ["NAME", "PRESENCE", "MEMBER", "CATEGORIES", "ADDRESSES", "PEER ID"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     rows.extend(pages.iter().map(|page| {

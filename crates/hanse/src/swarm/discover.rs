@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use hanse_discovery::{DefaultSwarm, Discovery, OwnIdentity, Settings};
-use hanse_swarm::model::Membership;
 use hanse_swarm::{SealingSecret, Swarm};
-use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use super::agreements::Told;
 use super::credentials::credentials;
 use super::start::key;
 use crate::config::Config;
 use crate::keys::DomainKeys;
 
-/// Starts the controllers of SwarmPool, Identity and Peer for this agent's cluster. What `membership` holds is published with the
-/// Identity of the default swarm.
+/// Starts the controllers of SwarmPool, Identity and Peer for this agent's cluster. What is `told` of membership and
+/// capacity is published with the Identity of the default swarm.
 ///
 /// # Errors
 /// If the swarm's key can't be read.
@@ -25,7 +24,7 @@ pub fn discover(
     keys: &DomainKeys,
     swarm: &Arc<Swarm>,
     client: kube::Client,
-    membership: watch::Receiver<Option<Membership>>,
+    told: Told,
 ) -> anyhow::Result<Discovery> {
     let identity = config.swarm.identity.as_ref().map(|identity| OwnIdentity {
         description: identity.description.clone().map(String::from).unwrap_or_default(),
@@ -41,11 +40,13 @@ pub fn discover(
         Some(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         None => config.swarm.listen.ip(),
     };
+    let (membership, party) = (told.membership.clone(), told.party.clone());
     let settings = Settings {
         namespace: config.cluster.namespace.clone().unwrap_or_else(|| "default".into()),
         identity,
         listen,
-        credentials: credentials(config)?,
+        credentials: told.into_credentials(credentials(config)?),
+        party,
         addresses: vec![reachable(listen)],
         ..Settings::new(
             config.domain.clone(),

@@ -1,5 +1,6 @@
 //! The default swarm of this domain's agent: joining it, what is said there, and who is found there.
 
+mod agreements;
 pub mod api;
 mod claims;
 mod command;
@@ -9,9 +10,11 @@ mod enter;
 mod find;
 pub mod guests;
 mod identity;
+mod look;
 mod pages;
 mod start;
 
+pub use agreements::{Told, told};
 pub use command::{SwarmCommand, run};
 pub use discover::discover;
 pub use enter::enter;

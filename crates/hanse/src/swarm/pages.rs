@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use hanse_agreement::Account;
+use hanse_swarm::model::Party;
 use hanse_swarm::peers::Presence;
 use hanse_swarm::service::{PeerView, Status};
 use serde::{Deserialize, Serialize};
@@ -89,6 +91,11 @@ pub struct PeerPage {
     /// Name of the member of this domain's consortium that it is, as the ledger says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
+    /// What it says of itself as a party of agreements: its ledger account, all that it runs for others (nothing at present if
+    /// `capacity` is absent), and where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub party: Option<Party>,
     /// The consortium that it says it is a member of (hash of its genesis document).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<String>,
@@ -97,17 +104,20 @@ pub struct PeerPage {
 }
 
 impl PeerPage {
-    /// Of a peer as it is seen; `members` has the names of the members by peer id.
-    pub fn new(peer: &PeerView, members: &HashMap<String, String>) -> Self {
+    /// Of a peer as it is seen; `members` has the names and accounts of the members by peer id.
+    pub fn new(peer: &PeerView, members: &HashMap<String, (String, Account)>) -> Self {
         let identity = &peer.identity;
         let peer_id = peer.name.to_string();
+        // An earlier version does not say which account it has.
+        let is_it =
+            |(_, account): &&(String, Account)| identity.party().is_none_or(|party| party.account() == *account);
         let (presence, missed) = match peer.presence {
             Presence::Unproven => ("unproven", 0),
             Presence::Online => ("online", 0),
             Presence::Offline { missed } => ("offline", missed),
         };
         Self {
-            member: members.get(&peer_id).cloned(),
+            member: members.get(&peer_id).filter(is_it).map(|(name, _)| name.clone()),
             peer_id,
             name: identity.name().to_string(),
             description: identity.description().to_string(),
@@ -116,6 +126,7 @@ impl PeerPage {
             presence: presence.into(),
             missed,
             since_ms: peer.since.0,
+            party: identity.party().cloned(),
             claims: identity.membership().map(|claim| claim.genesis.into()),
             addresses: peer.addresses.iter().map(ToString::to_string).collect(),
         }

@@ -14,7 +14,7 @@ use axum::extract::DefaultBodyLimit;
 use tokio::net::TcpListener;
 
 pub use auth::Access;
-pub use problem::Problem;
+pub use problem::{Problem, UnfitDomain};
 pub use v1::{AgreementPage, HealthPage, MemberPage, ServicePage, Trouble};
 
 use crate::catalogue::Catalogue;

@@ -21,6 +21,21 @@ pub struct Problem {
     pub status: u16,
     /// This very case.
     pub detail: String,
+    /// The domains that can't do what was asked for; of the problem `no-provider`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<UnfitDomain>,
+}
+
+/// A domain that can't do what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnfitDomain {
+    /// Its name.
+    pub domain: String,
+    /// Its ledger account.
+    pub account: String,
+    /// Why not, in words.
+    pub reasons: Vec<String>,
 }
 
 impl Problem {
@@ -32,6 +47,7 @@ impl Problem {
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            domains: Vec::new(),
         }
     }
 
@@ -138,6 +154,15 @@ impl From<RequestError> for Problem {
             RequestError::NotRunning { .. }
             | RequestError::TooManyReplicas { .. }
             | RequestError::AlreadyFederated(_) => Self::conflict(detail),
+            RequestError::NoProvider(domains) => Self {
+                domains,
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "no-provider",
+                    "Nobody who qualifies is there",
+                    detail,
+                )
+            },
             RequestError::Invalid { .. } => Self::invalid(detail),
             RequestError::Step(error) => error.into(),
         }

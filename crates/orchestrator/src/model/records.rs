@@ -7,6 +7,7 @@ use hanse_cluster::SecretValues;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::providers::Eligible;
 use super::service::Scenario;
 use super::timeline::Timeline;
 
@@ -97,6 +98,9 @@ pub struct ConsumerRecord {
     pub hours_paid: u32,
     /// How many more times to announce anew when this one comes to nothing.
     pub retries: u32,
+    /// Who may provide; every member if the owner did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub providers: Option<Eligible>,
     /// The agreement that this one replaces.
     pub previous: Option<AgreementId>,
     /// The agreement that replaces this one.
@@ -177,6 +181,8 @@ pub struct NewAgreement {
     pub hours_paid: u32,
     /// See [`ConsumerRecord::retries`].
     pub retries: u32,
+    /// See [`ConsumerRecord::providers`].
+    pub providers: Option<Eligible>,
     /// See [`ConsumerRecord::previous`].
     pub previous: Option<AgreementId>,
 }
@@ -192,6 +198,7 @@ impl From<NewAgreement> for ConsumerRecord {
             bid_window_ms: new.bid_window_ms,
             hours_paid: new.hours_paid,
             retries: new.retries,
+            providers: new.providers,
             previous: new.previous,
             next: None,
             want: Want::Run,
@@ -212,6 +219,19 @@ impl ConsumerRecord {
     /// The agreement's id.
     pub fn id(&self) -> AgreementId {
         self.announcement.id
+    }
+
+    /// Whether the policy may choose this domain, whatever it bids.
+    pub fn may_provide(&self, account: Account) -> bool {
+        self.providers
+            .as_ref()
+            .is_none_or(|eligible| eligible.qualified.contains(&account))
+    }
+
+    /// The provider that was chosen, until the agreement is over here.
+    pub fn partner(&self) -> Option<Account> {
+        let award = self.award.as_ref().filter(|_| self.outcome.is_none())?;
+        Some(award.bid.bidder)
     }
 }
 
@@ -314,6 +334,12 @@ impl ManifestCopy {
 }
 
 impl ProviderRecord {
+    /// The consumer that has chosen this domain, until the agreement is over here.
+    pub fn partner(&self) -> Option<Account> {
+        let chosen = self.sealed_parameters.is_some() && self.outcome.is_none();
+        chosen.then_some(self.creator)
+    }
+
     /// Whether it ended because another domain was chosen or the agreement was gone, and not by its owner's wish.
     pub fn is_lost(&self) -> bool {
         self.outcome == Some(Outcome::Lost) && self.want == Want::Run && self.failed.is_none()

@@ -97,14 +97,18 @@ fn negotiate(record: &ConsumerRecord, agreement: &Agreement, bids: &[Bid], now_m
         };
     }
     let window_ends = (agreement.announced_at * 1000).max(record.requested_ms) + record.bid_window_ms;
-    let enough = bids.len() >= record.offers_wanted as usize || now_ms >= window_ends;
+    let eligible = bids.iter().filter(|bid| record.may_provide(bid.bidder));
+    let eligible: Vec<Bid> = eligible.cloned().collect();
+    let enough = eligible.len() >= record.offers_wanted as usize || now_ms >= window_ends;
     // Who is no longer a member can't be chosen; the caller leaves out its bids.
-    if enough && let Some(bid) = choose(&terms.requirements, bids).winner {
+    if enough && let Some(bid) = choose(&terms.requirements, &eligible).winner {
         return Next::Do(Action::Choose(bid));
     }
     if after(terms.bid_deadline, now_ms) {
         return Next::Do(if bids.is_empty() {
             Action::Expire
+        } else if eligible.is_empty() {
+            Action::Cancel("none of the providers that were asked for has bid".into())
         } else {
             Action::Cancel("no bid meets the requirements".into())
         });

@@ -13,7 +13,9 @@ use proptest::prelude::*;
 
 use super::{Next, consumer, provider};
 use crate::follow::provider_record;
-use crate::model::{Award, ConsumerRecord, Endpoint, ManifestCopy, Outcome, ProviderRecord, Scenario, Stage, Want};
+use crate::model::{
+    Award, ConsumerRecord, Eligible, Endpoint, ManifestCopy, Outcome, ProviderRecord, Providers, Scenario, Stage, Want,
+};
 use crate::request::tests::record;
 
 const CONSUMER: Account = Account([1; 20]);
@@ -319,13 +321,20 @@ proptest! {
     fn every_wait_ends_and_nothing_is_left_behind(
         scenario in prop_oneof![Just(Scenario::Whole), Just(Scenario::Component), Just(Scenario::Scale)],
         hours_paid in 0u32..3,
+        wanted in prop::option::of(prop::collection::btree_set(0..PROVIDERS.len(), 0..3)),
         chances in prop::collection::vec(chance(), 0..80),
     ) {
         let mut world = World::new(scenario, hours_paid);
+        world.consumer.providers = wanted.map(|wanted| Eligible {
+            asked: Providers::default(),
+            qualified: wanted.into_iter().map(|index| PROVIDERS[index]).collect(),
+        });
         for chance in &chances {
             world.happen(chance);
         }
         world.play_out();
+        let provider = world.ledger.agreement(world.id()).and_then(|agreement| agreement.provider);
+        prop_assert!(provider.is_none_or(|it| world.consumer.may_provide(it)), "{provider:?} was not asked for");
 
         let state = world.ledger.agreement(world.id()).map(|agreement| agreement.state);
         if state == Some(State::Confirmed) {

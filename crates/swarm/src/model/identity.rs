@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::SwarmAddress;
 use super::membership::Membership;
+use super::party::Party;
 
 /// Characters that would let one peer's words look like another line of a table, or like something else than they are.
 fn is_control(character: char) -> bool {
@@ -129,6 +130,13 @@ text!(
     1,
     48
 );
+text!(
+    /// Where a domain runs what it runs for others: a place or a region. As long as in a bid.
+    Location,
+    "the location",
+    1,
+    128
+);
 
 /// Where a domain can be called: an `http` or `https` URL without user name and password.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -200,6 +208,8 @@ pub struct Identity {
     sealing_key: SealingKey,
     #[serde(skip_serializing_if = "Option::is_none")]
     membership: Option<Membership>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    party: Option<Party>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     addresses: Vec<SwarmAddress>,
 }
@@ -215,6 +225,8 @@ struct Unchecked {
     #[serde(default)]
     membership: Option<Membership>,
     #[serde(default)]
+    party: Option<Party>,
+    #[serde(default)]
     addresses: Vec<String>,
 }
 
@@ -227,6 +239,7 @@ impl TryFrom<Unchecked> for Identity {
         let addresses = raw.addresses.iter().filter_map(|text| SwarmAddress::parse(text).ok());
         Ok(identity
             .with_membership(raw.membership)
+            .with_party(raw.party)
             .with_addresses(addresses.collect()))
     }
 }
@@ -251,6 +264,7 @@ impl Identity {
             categories,
             sealing_key,
             membership: None,
+            party: None,
             addresses: Vec::new(),
         })
     }
@@ -275,6 +289,12 @@ impl Identity {
     #[must_use]
     pub fn with_membership(self, membership: Option<Membership>) -> Self {
         Self { membership, ..self }
+    }
+
+    /// The same with another claim as a party of agreements.
+    #[must_use]
+    pub fn with_party(self, party: Option<Party>) -> Self {
+        Self { party, ..self }
     }
 
     /// What the domain calls itself.
@@ -314,6 +334,11 @@ impl Identity {
     /// What messages for it are sealed to.
     pub fn sealing_key(&self) -> SealingKey {
         self.sealing_key
+    }
+
+    /// What it says of itself as a party of agreements; none if it has no ledger, or an earlier version.
+    pub fn party(&self) -> Option<&Party> {
+        self.party.as_ref()
     }
 
     /// The consortium that it says it is a member of.

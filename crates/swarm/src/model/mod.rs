@@ -3,6 +3,7 @@
 mod address;
 mod identity;
 mod membership;
+mod party;
 mod statement;
 mod time;
 
@@ -10,7 +11,8 @@ mod time;
 pub(crate) mod tests;
 
 pub use address::{AddressError, SwarmAddress};
-pub use identity::{Category, Description, DomainName, Identity, SealingKey, ServiceUrl, TextError};
+pub use identity::{Category, Description, DomainName, Identity, Location, SealingKey, ServiceUrl, TextError};
 pub use membership::{GenesisDigest, Membership};
+pub use party::{AvailabilityError, Party};
 pub use statement::{Statement, StatementError};
 pub use time::UnixMillis;

@@ -3,10 +3,26 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hanse_agreement::{Account, Terms};
 use proptest::prelude::*;
 
 use super::identity::{MOST_ADDRESSES, MOST_CATEGORIES};
 use super::*;
+
+fn any_party() -> impl Strategy<Value = Party> {
+    let capacity = (0..=10_000_u16, any::<[u32; 6]>()).prop_map(|(availability_bps, figures)| Terms {
+        availability_bps,
+        latency_ms: figures[0],
+        jitter_ms: figures[1],
+        bandwidth_mbps: figures[2],
+        cpu_millicores: figures[3],
+        ram_mb: figures[4],
+        replicas: figures[5],
+    });
+    let location = prop::option::of("\\PC{1,20}".prop_map(|text| text.try_into().unwrap()));
+    (any::<[u8; 20]>(), prop::option::of(capacity), location)
+        .prop_map(|(account, capacity, location)| Party::new(Account(account), capacity, location).unwrap())
+}
 
 /// Any identity that can be made.
 pub(crate) fn any_identity() -> impl Strategy<Value = Identity> {
@@ -16,8 +32,9 @@ pub(crate) fn any_identity() -> impl Strategy<Value = Identity> {
         "https?://[a-z]{1,20}(:[1-9][0-9]{0,3})?(/[a-z0-9]{0,9}){0,3}",
         prop::collection::btree_set("\\PC{1,10}", 0..6),
         any::<[u8; 32]>(),
+        prop::option::of(any_party()),
     )
-        .prop_map(|(name, description, url, categories, key)| {
+        .prop_map(|(name, description, url, categories, key, party)| {
             Identity::new(
                 name.try_into().unwrap(),
                 description.try_into().unwrap(),
@@ -26,6 +43,7 @@ pub(crate) fn any_identity() -> impl Strategy<Value = Identity> {
                 SealingKey(key),
             )
             .unwrap()
+            .with_party(party)
         })
 }
 
@@ -81,6 +99,58 @@ fn a_field_that_a_later_version_adds_is_passed_over() {
 }
 
 #[test]
+fn what_a_domain_says_that_it_runs_for_others_is_checked_and_may_be_absent() {
+    let account = format!("0x{}", "ab".repeat(20));
+    let read = |party: serde_json::Value| {
+        let mut json: serde_json::Value = serde_json::from_str(&json("a", "https://b", &[])).unwrap();
+        json["present"]["party"] = party;
+        Statement::from_path(&path(&json.to_string()))
+    };
+    let capacity = serde_json::json!({
+        "availabilityBps": 9900, "latencyMs": 20, "jitterMs": 5, "bandwidthMbps": 100, "cpuMillicores": 4000, "ramMb": 4096,
+        "replicas": 8,
+    });
+    let said =
+        read(serde_json::json!({"account": account, "capacity": capacity, "location": "north", "later": 1})).unwrap();
+    let party = said.identity().unwrap().party().unwrap();
+    assert_eq!(party.account(), Account([0xab; 20]));
+    assert_eq!(party.capacity().unwrap().cpu_millicores, 4000);
+    assert_eq!(party.location().unwrap().as_str(), "north");
+    let nothing = read(serde_json::json!({"account": account})).unwrap();
+    assert_eq!(nothing.identity().unwrap().party().unwrap().capacity(), None);
+    assert!(
+        read(serde_json::Value::Null)
+            .unwrap()
+            .identity()
+            .unwrap()
+            .party()
+            .is_none()
+    );
+    let with = |field: &str, value: serde_json::Value| {
+        let mut capacity = capacity.clone();
+        capacity[field] = value;
+        serde_json::json!({"account": account, "capacity": capacity})
+    };
+    for (party, reason) in [
+        (with("availabilityBps", 10_001.into()), "more than all of the time"),
+        (with("replicas", (-1).into()), "invalid value"),
+        (with("ramMb", (1_u64 << 32).into()), "invalid value"),
+        (serde_json::json!({"account": "0x12"}), "account"),
+        (
+            serde_json::json!({"account": account, "location": "x".repeat(129)}),
+            "129 bytes",
+        ),
+        (
+            serde_json::json!({"account": account, "location": "a\u{202e}b"}),
+            "control character",
+        ),
+    ] {
+        let error = read(party.clone()).unwrap_err().to_string();
+        assert!(error.contains(reason), "{party}: {error}");
+    }
+}
+
+#[test]
 fn what_would_mislead_its_reader_is_refused_and_named() {
     let many: Vec<String> = (0..=MOST_CATEGORIES).map(|number| number.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -115,7 +185,18 @@ fn an_identity_with_every_field_at_its_longest_is_told_what_to_shorten() {
     )
     .unwrap();
     // ASCII at its longest still fits; each quotation mark is two bytes of JSON.
-    assert!(Statement::Present(Box::new(identity.clone())).to_path().is_ok());
+    let most = Terms {
+        availability_bps: 10_000,
+        latency_ms: u32::MAX,
+        jitter_ms: u32::MAX,
+        bandwidth_mbps: u32::MAX,
+        cpu_millicores: u32::MAX,
+        ram_mb: u32::MAX,
+        replicas: u32::MAX,
+    };
+    let party = Party::new(Account([0xff; 20]), Some(most), Some(text(128, 0).try_into().unwrap())).unwrap();
+    let whole = identity.clone().with_party(Some(party));
+    assert!(Statement::Present(Box::new(whole)).to_path().is_ok());
     let quoted = (0..MOST_CATEGORIES).map(|number| format!("{}{number:02}", "\"".repeat(46)).try_into().unwrap());
     let identity = Identity::new(
         identity.name().clone(),

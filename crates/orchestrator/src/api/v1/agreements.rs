@@ -14,7 +14,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::{Api, Problem};
 use crate::error::StepError;
 use crate::manifests;
-use crate::model::{ConsumerRecord, Endpoint, Mark, Outcome, ProviderRecord, Scenario, Stage, Want, WorkSeen};
+use crate::model::{
+    ConsumerRecord, Eligible, Endpoint, Mark, Outcome, ProviderRecord, Scenario, Stage, Want, WorkSeen,
+};
 use crate::request::FederationRequest;
 
 /// An agreement as this domain sees it: what the ledger says and what was done here.
@@ -38,6 +40,9 @@ pub struct AgreementPage {
     /// What is asked for.
     #[schema(value_type = Object)]
     pub requirements: hanse_agreement::Terms,
+    /// Consumer: which providers were asked for, and which members are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub providers: Option<Eligible>,
     /// Last second for bids (Unix).
     pub bid_deadline: u64,
     /// Last second for the deployment (Unix).
@@ -141,6 +146,7 @@ impl AgreementPage {
                 .map(|provider| provider.to_string()),
             manifest: manifests::cid(&announcement.manifest_hash).to_string(),
             requirements: announcement.requirements,
+            providers: None,
             bid_deadline: announcement.bid_deadline,
             deploy_deadline: announcement.deploy_deadline,
             escrow: agreement.map_or("0".into(), |agreement| agreement.escrow.to_string()),
@@ -162,6 +168,7 @@ impl AgreementPage {
                 page.role = "consumer".into();
                 page.service = Some(record.service.clone());
                 page.scenario = Some(record.scenario);
+                page.providers = record.providers.clone();
                 page.endpoint = record.endpoint.clone();
                 page.verified = Some((Stage::Verified..=Stage::Completed).contains(&record.stage));
                 page.completed = Some(record.stage == Stage::Completed);
@@ -277,7 +284,12 @@ pub async fn bids(State(api): State<Api>, Path(id): Path<String>) -> Result<Json
     let id = parse_id(&id)?;
     let (agreement, bids) = api.shared().ledger.details(id).await.map_err(StepError::from)?;
     let agreement = agreement.ok_or_else(|| Problem::not_found(format!("the ledger knows no agreement {id}")))?;
-    let choice = policy::choose(&agreement.announcement.requirements, &bids);
+    let record = api.shared().store.consumer(id)?;
+    let barred = |bidder: Account| {
+        let barred = record.as_ref().is_some_and(|record| !record.may_provide(bidder));
+        barred.then_some(policy::Reason::NotAskedFor)
+    };
+    let choice = policy::choose_among(&agreement.announcement.requirements, &bids, None, barred);
     Ok(Json(
         bids.into_iter()
             .map(|bid| BidPage {
