@@ -8,7 +8,7 @@ use kube::api::ListParams;
 
 use super::*;
 
-fn rule(resource: &str, verbs: &[&str]) -> Rule {
+pub fn rule(resource: &str, verbs: &[&str]) -> Rule {
     Rule {
         api_groups: vec![String::new()],
         resources: vec![resource.into()],
@@ -18,7 +18,7 @@ fn rule(resource: &str, verbs: &[&str]) -> Rule {
 }
 
 /// Waits until the API server takes a token no longer.
-async fn until_void(domain: &Domain, kubeconfig: &str) {
+pub async fn until_void(domain: &Domain, kubeconfig: &str) {
     domain
         .until("the token is void", async || {
             (pods(kubeconfig).await == Err(401)).then_some(())

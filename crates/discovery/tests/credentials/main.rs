@@ -7,6 +7,7 @@
 mod bed;
 mod hostile;
 mod life;
+mod partners;
 mod restart;
 mod secrecy;
 mod use_of;
@@ -36,7 +37,7 @@ fn wish(key: &SwarmKey, bootstrap: &[SwarmAddress]) -> Wish {
             url: "https://192.0.2.7".into(),
             categories: vec!["computing".into()],
         }),
-        credentials: None,
+        ..Wish::default()
     }
 }
 

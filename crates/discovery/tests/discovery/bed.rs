@@ -1,6 +1,6 @@
 //! Domains for the tests: each with a development cluster and an agent's discovery, all in this process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -15,7 +15,7 @@ use hanse_discovery::settings::Credentials;
 use hanse_discovery::{DefaultSwarm, Discovery, OwnIdentity, Settings};
 use hanse_swarm::model::SwarmAddress;
 use hanse_swarm::peers::Limits;
-use hanse_swarm::{DomainKey, SealingSecret, Swarm, SwarmConfig, SwarmKey};
+use hanse_swarm::{DomainKey, PeerId, SealingSecret, Swarm, SwarmConfig, SwarmKey};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -47,6 +47,8 @@ pub struct Wish {
     pub identity: Option<OwnIdentity>,
     /// What peers get, instead of what they get by default; here they can call the cluster.
     pub credentials: Option<watch::Receiver<Policy>>,
+    /// With these peers as partners of an agreement, instead of none.
+    pub agreements: Option<watch::Receiver<Option<BTreeSet<PeerId>>>>,
 }
 
 /// A domain.
@@ -111,6 +113,9 @@ impl Domain {
         settings.credentials = Credentials::fixed(Policy::default(), Ok(self.server()));
         if let Some(policy) = wish.credentials {
             settings.credentials.policy = policy;
+        }
+        if let Some(agreements) = wish.agreements {
+            settings.credentials.agreements = agreements;
         }
         let mut default = None;
         if let Some((swarm_key, bootstrap)) = wish.default {

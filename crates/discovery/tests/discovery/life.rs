@@ -17,7 +17,7 @@ fn wish(key: &SwarmKey, bootstrap: &[hanse_swarm::model::SwarmAddress]) -> Wish 
             url: "https://192.0.2.7".into(),
             categories: vec!["computing".into()],
         }),
-        credentials: None,
+        ..Wish::default()
     }
 }
 

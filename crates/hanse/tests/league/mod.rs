@@ -276,6 +276,11 @@ pub fn whole_log(config: &Path) -> String {
 
 /// What the real kubectl says, as JSON, with the kubeconfig of the domain of this configuration.
 pub fn kubectl(config: &Path, arguments: &[&str]) -> Value {
+    try_kubectl(config, arguments).unwrap_or_else(|said| panic!("kubectl {arguments:?}: {said}"))
+}
+
+/// The same, or what kubectl says was wrong.
+pub fn try_kubectl(config: &Path, arguments: &[&str]) -> Result<Value, String> {
     let tools = std::env::var_os("HANSE_TEST_TOOLS").map_or_else(
         || Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/hanse/tools"),
         PathBuf::from,
@@ -286,9 +291,10 @@ pub fn kubectl(config: &Path, arguments: &[&str]) -> Value {
         .arg(config.with_file_name("kubeconfig"))
         .output()
         .expect("kubectl is installed by `cargo xtask tools`");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "kubectl {arguments:?}: {said}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(serde_json::from_slice(&output.stdout).unwrap())
 }
 
 /// Asks again and again until there is an answer, or fails saying what was waited for.
