@@ -401,9 +401,17 @@ async fn services(command: Services) -> anyhow::Result<()> {
 
 fn service_table(services: &[ServicePage]) -> String {
     let mut rows = vec![
-        ["SERVICE", "READY", "REPLICAS", "HERE", "AGREEMENTS", "TROUBLE"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "SERVICE",
+            "READY",
+            "REPLICAS",
+            "HERE",
+            "AGREEMENTS",
+            "MANIFEST",
+            "TROUBLE",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     rows.extend(services.iter().map(|service| {
         vec![
@@ -412,6 +420,7 @@ fn service_table(services: &[ServicePage]) -> String {
             service.replicas.to_string(),
             service.running_replicas.to_string(),
             service.agreements.len().to_string(),
+            service.manifest.clone(),
             service.trouble.clone().unwrap_or_default(),
         ]
     }));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hanse_cluster::{KindPolicy, Manifest, ManifestError, Object};
+use hanse_cluster::{KindPolicy, Manifest, ManifestError, Object, SecretValues};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec};
 
 use crate::error::StepError;
@@ -99,6 +99,20 @@ fn reads(pod: &PodSpec, config_map: &str) -> bool {
         .iter()
         .chain(pod.init_containers.iter().flatten())
         .any(in_container)
+}
+
+/// What of [`moved`] is announced, as the bytes whose hash goes on the ledger, and the values of Secrets, which are sealed.
+pub fn announced(
+    service: &LocalService,
+    scenario: Scenario,
+    replicas: u32,
+) -> Result<(Vec<u8>, SecretValues), StepError> {
+    let all = parse(&service.manifest)?;
+    let (public, secrets) = moved(service, &all, scenario, replicas)?.without_secret_values();
+    let yaml = public
+        .to_yaml()
+        .map_err(|error| StepError::Unusable(error.to_string()))?;
+    Ok((yaml.into_bytes(), secrets))
 }
 
 /// What goes to the provider, with as many replicas of the component as are asked for.

@@ -226,14 +226,8 @@ impl Shared {
             });
         }
 
-        let all = parts::parse(&service.manifest)?;
-        let moved = parts::moved(&service, &all, request.scenario, replicas)?;
-        let (public, secrets) = moved.without_secret_values();
+        let (bytes, secrets) = parts::announced(&service, request.scenario, replicas)?;
         check_secrets(&secrets)?;
-        let bytes = public
-            .to_yaml()
-            .map_err(|error| StepError::Unusable(error.to_string()))?
-            .into_bytes();
         check_size(bytes.len())?;
 
         let members = self.ledger.members().await.map_err(StepError::from)?;

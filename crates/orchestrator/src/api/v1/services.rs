@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use crate::api::{Api, Problem};
 use crate::error::StepError;
-use crate::model::{LocalService, ServiceDefinition};
-use crate::traffic;
+use crate::model::{LocalService, Scenario, ServiceDefinition};
+use crate::{manifests, parts, traffic};
 
 /// What to deploy: a service of the catalogue by name, or a definition with its manifest.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -57,6 +57,8 @@ pub struct ServicePage {
     pub trouble: Option<String>,
     /// Whether it is being removed.
     pub removing: bool,
+    /// CID of its manifest as it would be announced if all of it moved; an agreement about a part of it has another.
+    pub manifest: String,
     /// Ids of live agreements about it.
     pub agreements: Vec<String>,
 }
@@ -72,6 +74,7 @@ impl ServicePage {
                 .unwrap_or(0),
             None => 0,
         };
+        let (manifest, _) = parts::announced(service, Scenario::Whole, service.replicas)?;
         Ok(Self {
             name: service.definition.name.clone(),
             description: service.definition.description.clone(),
@@ -84,6 +87,7 @@ impl ServicePage {
             ready: service.ready,
             trouble: service.trouble.clone(),
             removing: !service.wanted,
+            manifest: manifests::cid(&manifests::hash(&manifest)).to_string(),
             agreements: records.iter().map(|record| record.id().to_string()).collect(),
         })
     }
