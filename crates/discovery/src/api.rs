@@ -125,7 +125,7 @@ fn version() -> Value {
 /// cluster.
 fn peers(_: &Answers, member: &Member) -> Value {
     let view = member.view();
-    let connected = view.peers.iter().filter(|peer| peer.connected);
+    let connected = view.peers.iter().filter(|peer| peer.connected());
     let peers: Vec<Value> = connected
         .map(|peer| json!({"Addr": "", "Peer": peer.name.to_string()}))
         .collect();

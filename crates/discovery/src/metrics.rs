@@ -124,6 +124,21 @@ impl Reading for DiscoveryReading {
             "hanse_discovery_swarm_held_records",
             "Records that this domain holds for the swarm",
             gauge(|member| member.view().held_records),
+        )?;
+        page.gauges(
+            "hanse_discovery_swarm_relays",
+            "Relays over which this domain can be called, if nobody can call it directly",
+            gauge(|member| member.view().relays),
+        )?;
+        page.gauges(
+            "hanse_discovery_swarm_relayed_domains",
+            "Other domains that can be called over this one",
+            gauge(|member| member.view().reservations_served),
+        )?;
+        page.gauges(
+            "hanse_discovery_swarm_relayed_connections",
+            "Connections of others that this domain carries",
+            gauge(|member| member.view().circuits_served),
         )
     }
 }

@@ -86,6 +86,12 @@ pub struct View {
     pub unreachable: Vec<(String, String)>,
     /// How many records are held for the swarm.
     pub held_records: usize,
+    /// Over how many relays this domain can be called.
+    pub relays: usize,
+    /// How many other domains can be called over this one.
+    pub reservations_served: usize,
+    /// How many connections of others it carries.
+    pub circuits_served: usize,
 }
 
 /// What this domain says in a swarm.
@@ -318,6 +324,9 @@ async fn look(swarm: &Swarm, known: Option<Arc<View>>) -> Result<View, Stopped> 
             .map(|member| (member.address.to_string(), member.reason))
             .collect(),
         held_records: status.held_records,
+        relays: status.relays.len(),
+        circuits_served: status.circuits_served,
+        reservations_served: status.reservations_served,
     })
 }
 

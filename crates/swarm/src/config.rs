@@ -12,6 +12,7 @@ use crate::message::SealingSecret;
 use crate::model::SwarmAddress;
 use crate::peers::Limits;
 use crate::record::Schedule;
+use crate::relay::RelayConfig;
 
 /// How a domain takes part in a swarm.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct SwarmConfig {
     /// How many bytes blobs may take on the disk. Those of others make room, the first first; the domain's own stay, and what does not
     /// fit beside them is refused.
     pub most_blob_bytes: u64,
+    /// What it carries for domains that nobody can call, and when others do so for it.
+    pub relay: RelayConfig,
     /// How many connections there may be; half of them may come in.
     pub most_connections: u32,
     /// Who is not connected to, whatever it does.
@@ -63,6 +66,7 @@ impl SwarmConfig {
             peers: Limits::default(),
             compare_every: Duration::from_secs(30),
             most_blob_bytes: 10 << 30,
+            relay: RelayConfig::default(),
             most_connections: 1024,
             blocked: BTreeSet::new(),
             allowed: None,

@@ -165,9 +165,11 @@ fn write_the_swarm_corpus() {
     let address = format!("/ip4/192.0.2.7/tcp/4001/p2p/{}", one.peer_id());
     let binary: Multiaddr = address.parse().unwrap();
     let quic: Multiaddr = "/dns4/agent.example/udp/4001/quic-v1".parse().unwrap();
+    let circuit = format!("{address}/p2p-circuit/p2p/{}", two.peer_id());
     keep(
         "address",
         &[
+            ("circuit", circuit.into_bytes()),
             ("text", address.into_bytes()),
             ("binary", binary.to_vec()),
             ("quic", quic.to_vec()),

@@ -14,6 +14,8 @@
 //!   offline when it can't be reached, and is removed after a number of missed looks, or at once when it withdraws.
 //! * **What is new is told** ([`neighbours`]) to a few, who tell it on; what is missed is found by comparing digests. A record costs
 //!   each member a fixed number of messages, however large the swarm is.
+//! * **Who can't be called** ([`relay`]) reserves a place at two members that can, and publishes that. The swarm's key and noise run
+//!   inside of each circuit, between its two ends; where it is possible a direct connection takes its place (DCUtR).
 //! * **Blobs** ([`blob`]) have a CID of version 1. They travel in blocks of at most a mebibyte, from any number of holders; each
 //!   block is checked against its hash before it is kept, a fetch goes on where it stopped, and who sent a wrong block is
 //!   asked for nothing more.
@@ -25,7 +27,7 @@
 //! as words of that peer, not as facts.
 //!
 //! # Rooms
-//! [`model`]: types that can't be wrong. [`record`], [`peers`], [`blob`], [`message`]: pure decisions; time is an argument. `store`: what
+//! [`model`]: types that can't be wrong. [`record`], [`peers`], [`blob`], [`message`], [`relay`]: pure decisions; time is an argument. `store`: what
 //! survives. `gossip`: what a member says to its neighbours and makes of what they say. [`simulation`]: thousands of members in
 //! simulated time, for measurements and tests. `network`: what runs on a connection. [`service`]: the task that owns the network, the only room that knows
 //! all others and the clock.
@@ -43,6 +45,7 @@ pub mod neighbours;
 mod network;
 pub mod peers;
 pub mod record;
+pub mod relay;
 pub mod service;
 pub mod simulation;
 mod store;

@@ -271,7 +271,7 @@ fn counts(member: &Member) -> (u32, u32) {
         .iter()
         .filter(|peer| peer.presence == Presence::Online)
         .count();
-    let connected_domains = view.peers.iter().filter(|peer| peer.connected).count();
+    let connected_domains = view.peers.iter().filter(|peer| peer.connected()).count();
     let silent = view.connected.saturating_sub(connected_domains);
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     (count(online), count(view.peers.len() - online + silent))

@@ -427,7 +427,7 @@ async fn seen(speaks: &Speaks) -> Option<Published> {
             .map(|category| category.as_str().to_owned())
             .collect(),
         sealing_key: peer.identity.sealing_key(),
-        may_answer: peer.connected || peer.presence == Presence::Online,
+        may_answer: peer.connected() || peer.presence == Presence::Online,
     });
     Some(Published {
         namespace: speaks.namespace.clone(),

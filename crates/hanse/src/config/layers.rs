@@ -219,6 +219,9 @@ mod tests {
             ("swarm.external=['/ip4/192.0.2.1/udp/4001/quic-v1']", "QUIC"),
             ("swarm.bootstrap=['/ip4/192.0.2.1/udp/4001/quic-v1']", "use /tcp"),
             ("swarm.bootstrap=['/ip4/192.0.2.1/tcp/4001']", "/p2p/"),
+            ("swarm.relay={ at: ['/ip4/192.0.2.1/tcp/4001'] }", "swarm.relay.at"),
+            ("swarm.relay={ circuits: 0 }", "set serve to false"),
+            ("swarm.relay={ use: sometimes }", "swarm.relay.use"),
             ("swarm.identity={ categories: [camera, camera] }", "given twice"),
         ] {
             let error = format!("{:#}", load(&[], &[flag]).err().expect(flag));

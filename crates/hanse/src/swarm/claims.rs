@@ -103,6 +103,7 @@ pub fn choose(peers: &[PeerView], wanted: Option<B256>) -> Result<(B256, Vec<Cla
 mod tests {
     #![allow(clippy::unwrap_used)]
     use hanse_swarm::model::{GenesisDigest, Membership, SealingKey, SwarmAddress, UnixMillis};
+    use hanse_swarm::relay::Route;
 
     use super::*;
 
@@ -124,7 +125,7 @@ mod tests {
             identity: identity.unwrap().with_membership(membership),
             presence,
             since: UnixMillis(0),
-            connected: true,
+            route: Some(Route::Direct),
             addresses: Vec::new(),
         }
     }

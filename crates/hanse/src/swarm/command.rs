@@ -91,10 +91,22 @@ fn status_text(page: &SwarmPage) -> String {
         Some(false) => "yes, but nobody holds it yet",
         None => "no; set swarm.identity to be seen by others",
     };
+    let reachability = match page.reachability.as_str() {
+        "hidden" if page.relays.is_empty() => "no, and there is no relay yet".to_owned(),
+        "hidden" => format!("over relays: {}", page.relays.join(", ")),
+        "reachable" => "yes".to_owned(),
+        _ => "not known yet".to_owned(),
+    };
+    let carried = format!(
+        "{} domains can be called over this one, {} connections now",
+        page.reservations_served, page.circuits_served
+    );
     let mut text = output::table(&[
         vec!["peer id".into(), page.peer_id.clone()],
         vec!["key's fingerprint".into(), page.fingerprint.clone()],
         vec!["addresses".into(), page.addresses.join(", ")],
+        vec!["can be called".into(), reachability],
+        vec!["relayed for others".into(), carried],
         vec!["connected".into(), page.connected.to_string()],
         vec!["domains known".into(), page.peers.to_string()],
         vec!["records held".into(), page.held_records.to_string()],
@@ -110,7 +122,15 @@ fn status_text(page: &SwarmPage) -> String {
 }
 
 pub(super) fn peer_table(pages: &[PeerPage]) -> String {
-    let heading = ["NAME", "PRESENCE", "MEMBER", "CATEGORIES", "ADDRESSES", "PEER ID"];
+    let heading = [
+        "NAME",
+        "PRESENCE",
+        "CONNECTION",
+        "MEMBER",
+        "CATEGORIES",
+        "ADDRESSES",
+        "PEER ID",
+    ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     rows.extend(pages.iter().map(|page| {
         let presence = match page.missed {
@@ -124,6 +144,7 @@ pub(super) fn peer_table(pages: &[PeerPage]) -> String {
         vec![
             page.name.clone(),
             presence,
+            page.connection.clone().unwrap_or_else(|| "none".into()),
             member,
             page.categories.join(", "),
             page.addresses.join(", "),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use hanse_agreement::Account;
 use hanse_swarm::model::Party;
 use hanse_swarm::peers::Presence;
+use hanse_swarm::relay::{Reachability, Route};
 use hanse_swarm::service::{PeerView, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -30,6 +31,14 @@ pub struct SwarmPage {
     pub published: Option<bool>,
     /// Bootstrap members that do not answer.
     pub unreachable: Vec<UnreachablePage>,
+    /// Whether others can call this domain: `reachable`, `hidden` (behind a gateway, or the configuration says so), or `unknown`.
+    pub reachability: String,
+    /// Peer ids of the relays over which it can be called.
+    pub relays: Vec<String>,
+    /// How many domains can be called over this one.
+    pub reservations_served: usize,
+    /// How many connections of others this domain carries.
+    pub circuits_served: usize,
 }
 
 /// A bootstrap member that does not answer.
@@ -55,6 +64,11 @@ impl SwarmPage {
             calls: it.calls,
             next_call_ms: it.next_call.0,
         });
+        let reachability = match status.reachability {
+            Reachability::Unknown => "unknown",
+            Reachability::Reachable => "reachable",
+            Reachability::Hidden => "hidden",
+        };
         Self {
             peer_id,
             fingerprint: status.fingerprint.to_string(),
@@ -64,6 +78,10 @@ impl SwarmPage {
             held_records: status.held_records,
             published: status.published,
             unreachable: unreachable.collect(),
+            reachability: reachability.into(),
+            relays: status.relays.iter().map(ToString::to_string).collect(),
+            reservations_served: status.reservations_served,
+            circuits_served: status.circuits_served,
         }
     }
 }
@@ -99,6 +117,9 @@ pub struct PeerPage {
     /// The consortium that it says it is a member of (hash of its genesis document).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<String>,
+    /// How it is connected now: `direct`, or `relayed` over a member; absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
     /// Where it can be called in the swarm, as far as it is known here.
     pub addresses: Vec<String>,
 }
@@ -128,6 +149,10 @@ impl PeerPage {
             since_ms: peer.since.0,
             party: identity.party().cloned(),
             claims: identity.membership().map(|claim| claim.genesis.into()),
+            connection: peer.route.map(|route| match route {
+                Route::Direct => "direct".into(),
+                Route::Relayed => "relayed".into(),
+            }),
             addresses: peer.addresses.iter().map(ToString::to_string).collect(),
         }
     }

@@ -56,7 +56,7 @@ fn peer(name: PeerId, claims: Option<u8>, categories: &[&str], capacity: Option<
         identity: identity.unwrap().with_party(party),
         presence: Presence::Online,
         since: UnixMillis(0),
-        connected: true,
+        route: Some(hanse_swarm::relay::Route::Direct),
         addresses: Vec::new(),
     }
 }

@@ -1,4 +1,6 @@
 //! Addresses on which a swarm with a key may listen, and at which it may call.
+//!
+//! A domain that nobody can call directly has *circuit* addresses: those of a relay, with `/p2p/RELAY/p2p-circuit` behind them.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -7,12 +9,13 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
-/// An address of a private swarm: a host, a TCP port, and perhaps the peer that must answer there. Nothing else is covered by
-/// the swarm's key.
+/// An address of a private swarm: a host, a TCP port, perhaps the relay that answers there and leads on, and perhaps the peer that
+/// must answer. Nothing else is covered by the swarm's key.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SwarmAddress {
     address: Multiaddr,
+    relay: Option<PeerId>,
     peer: Option<PeerId>,
 }
 
@@ -29,7 +32,7 @@ pub enum AddressError {
     Unprotected(Multiaddr),
     /// Something else than a host and a TCP port.
     #[error(
-        "{0} is no address of a private swarm; write it as /ip4/192.0.2.7/tcp/4001 or /dns4/name/tcp/4001, perhaps with /p2p/12D3KooW…"
+        "{0} is no address of a private swarm; write it as /ip4/192.0.2.7/tcp/4001 or /dns4/name/tcp/4001, perhaps with /p2p/12D3KooW…, and over a relay as /ip4/192.0.2.7/tcp/4001/p2p/RELAY/p2p-circuit/p2p/12D3KooW…"
     )]
     Kind(Multiaddr),
     /// The peer is missing.
@@ -55,15 +58,23 @@ impl SwarmAddress {
             use Protocol::{Dns, Dns4, Dns6, Ip4, Ip6};
             matches!(part, Ip4(_) | Ip6(_) | Dns(_) | Dns4(_) | Dns6(_))
         };
-        match parts.as_slice() {
-            [first, Protocol::Tcp(_)] if host(first) => Ok(Self { address, peer: None }),
-            [first, Protocol::Tcp(_), Protocol::P2p(peer)] if host(first) => {
-                let peer = Some(*peer);
-                let address = parts.iter().take(2).cloned().collect();
-                Ok(Self { address, peer })
+        let (relay, peer, length) = match parts.as_slice() {
+            [first, Protocol::Tcp(_)] if host(first) => (None, None, 2),
+            [first, Protocol::Tcp(_), Protocol::P2p(peer)] if host(first) => (None, Some(*peer), 2),
+            [first, Protocol::Tcp(_), Protocol::P2p(relay), Protocol::P2pCircuit] if host(first) => {
+                (Some(*relay), None, 4)
             }
-            _ => Err(AddressError::Kind(address)),
-        }
+            [
+                first,
+                Protocol::Tcp(_),
+                Protocol::P2p(relay),
+                Protocol::P2pCircuit,
+                Protocol::P2p(peer),
+            ] if host(first) && relay != peer => (Some(*relay), Some(*peer), 4),
+            _ => return Err(AddressError::Kind(address)),
+        };
+        let address = parts.iter().take(length).cloned().collect();
+        Ok(Self { address, relay, peer })
     }
 
     /// Reads an address.
@@ -75,9 +86,23 @@ impl SwarmAddress {
         Self::new(address)
     }
 
-    /// Host and port.
+    /// Host and port, and the relay if there is one.
     pub fn multiaddr(&self) -> &Multiaddr {
         &self.address
+    }
+
+    /// Over which relay the way leads, if over one.
+    pub fn relay(&self) -> Option<PeerId> {
+        self.relay
+    }
+
+    /// The way over `relay`, which answers here.
+    ///
+    /// # Errors
+    /// [`AddressError::Kind`] if this is a way over a relay already.
+    pub fn over(&self, relay: PeerId) -> Result<Self, AddressError> {
+        let address = self.address.clone().with(Protocol::P2p(relay));
+        Self::new(address.with(Protocol::P2pCircuit))
     }
 
     /// Who must answer there.
@@ -88,7 +113,7 @@ impl SwarmAddress {
         self.peer.ok_or_else(|| AddressError::NoPeer(self.address.clone()))
     }
 
-    /// Whether only its own machine can call it.
+    /// Whether only its own machine can call it, or its relay.
     pub fn is_loopback(&self) -> bool {
         match self.address.iter().next() {
             Some(Protocol::Ip4(ip)) => ip.is_loopback(),
@@ -97,7 +122,7 @@ impl SwarmAddress {
         }
     }
 
-    /// Whether the whole Internet may reach it: a name, or an IP address of no private or local range.
+    /// Whether the whole Internet may reach it, or its relay: a name, or an IP address of no private or local range.
     pub fn is_public(&self) -> bool {
         match self.address.iter().next() {
             Some(Protocol::Ip4(ip)) => is_public_v4(ip),
@@ -161,6 +186,7 @@ mod tests {
             "/ip4/127.0.0.1/udp/4001/quic-v1/webtransport",
             "/ip4/127.0.0.1/udp/4001/webrtc-direct",
             "/ip4/127.0.0.1/udp/4001",
+            "/ip4/127.0.0.1/udp/4001/quic-v1/p2p/12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7/p2p-circuit",
         ] {
             let error = SwarmAddress::parse(text).unwrap_err();
             assert!(
@@ -179,9 +205,36 @@ mod tests {
         assert!(address.peer().is_ok() && address.is_public());
     }
 
+    const RELAY: &str = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+
+    #[test]
+    fn ways_over_a_relay_are_read() {
+        let text = format!("/ip4/9.9.9.9/tcp/4001/p2p/{RELAY}/p2p-circuit/p2p/{PEER}");
+        let address = SwarmAddress::parse(&text).unwrap();
+        assert_eq!(address.to_string(), text);
+        assert_eq!(address.peer().unwrap().to_string(), PEER);
+        assert_eq!(address.relay().unwrap().to_string(), RELAY);
+        assert!(address.is_public() && !address.is_loopback());
+        let nobody = SwarmAddress::parse("/ip4/9.9.9.9/tcp/4001").unwrap();
+        let relayed = nobody.over(RELAY.parse().unwrap()).unwrap();
+        assert_eq!(relayed.multiaddr(), address.multiaddr());
+        assert!(relayed.peer().is_err() && nobody.relay().is_none());
+        assert!(relayed.over(PEER.parse().unwrap()).is_err());
+    }
+
     #[test]
     fn everything_else_is_refused_with_an_example() {
+        let twice = format!("/ip4/9.9.9.9/tcp/1/p2p/{RELAY}/p2p-circuit/p2p/{PEER}/p2p-circuit");
+        let to_itself = format!("/ip4/9.9.9.9/tcp/1/p2p/{RELAY}/p2p-circuit/p2p/{RELAY}");
+        let no_tcp = format!("/ip4/9.9.9.9/p2p/{RELAY}/p2p-circuit/p2p/{PEER}");
+        let nowhere = format!("/p2p/{RELAY}/p2p-circuit/p2p/{PEER}");
+        let no_relay = format!("/ip4/9.9.9.9/tcp/1/p2p-circuit/p2p/{PEER}");
         for text in [
+            &twice,
+            &to_itself,
+            &no_tcp,
+            &nowhere,
+            &no_relay,
             "",
             "127.0.0.1:4001",
             "/ip4/127.0.0.1",
@@ -217,7 +270,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_an_address_or_refused(text in "(/(ip4|ip6|tcp|udp|dns4|p2p|quic-v1)(/[a-zA-Z0-9.:]{0,12})?){0,5}|\\PC{0,60}") {
+        fn any_text_is_an_address_or_refused(text in "(/(ip4|ip6|tcp|udp|dns4|p2p|quic-v1|p2p-circuit)(/[a-zA-Z0-9.:]{0,12})?){0,5}|\\PC{0,60}") {
             if let Ok(address) = SwarmAddress::parse(&text) {
                 prop_assert_eq!(SwarmAddress::parse(&address.to_string()).unwrap(), address);
             }
@@ -227,6 +280,20 @@ mod tests {
         fn any_bytes_are_an_address_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             if let Ok(address) = Multiaddr::try_from(bytes) {
                 let _ = SwarmAddress::new(address);
+            }
+        }
+
+        /// Whatever parts it has, in any order: what is read is what is shown, and only TCP, with at most one relay.
+        #[test]
+        fn any_parts_are_an_address_or_refused(parts in prop::collection::vec(0_usize..8, 0..7)) {
+            let relay = format!("/p2p/{RELAY}");
+            let peer = format!("/p2p/{PEER}");
+            let words = ["/ip4/9.9.9.9", "/dns4/a.example", "/tcp/4001", "/udp/4001", "/quic-v1", &relay, &peer, "/p2p-circuit"];
+            let text: String = parts.iter().map(|part| words[*part]).collect();
+            if let Ok(address) = SwarmAddress::parse(&text) {
+                prop_assert_eq!(address.to_string(), text);
+                prop_assert!(!parts.contains(&3) && !parts.contains(&4) && parts[1] == 2);
+                prop_assert_eq!(address.relay().is_some(), parts.contains(&7));
             }
         }
 

@@ -11,6 +11,7 @@ mod time;
 pub(crate) mod tests;
 
 pub use address::{AddressError, SwarmAddress};
+pub(crate) use identity::MOST_ADDRESSES;
 pub use identity::{Category, Description, DomainName, Identity, Location, SealingKey, ServiceUrl, TextError};
 pub use membership::{GenesisDigest, Membership};
 pub use party::{AvailabilityError, Party};

@@ -1,5 +1,6 @@
 //! What runs on each connection, and the bounds of all of it.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use libp2p::allow_block_list::{self, AllowedPeers, BlockedPeers};
@@ -8,7 +9,9 @@ use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, identify, kad, ping};
+use libp2p::{PeerId, StreamProtocol, identify, kad, ping};
+use libp2p_dcutr as dcutr;
+use libp2p_relay::{self as relay, client};
 
 use super::blocks::{self, BlockAnswer, BlockQuestion};
 use super::doors::Doors;
@@ -17,6 +20,7 @@ use super::records::{self, RecordsAnswer, RecordsQuestion};
 use super::wire::WireCodec;
 use crate::config::SwarmConfig;
 use crate::record::LARGEST;
+use crate::relay::RelayLimits;
 
 /// A question is over after this long.
 const QUESTION: Duration = Duration::from_secs(20);
@@ -38,6 +42,8 @@ pub(crate) const HELD_RECORDS: usize = 2048;
 const CACHED_ADDRESSES: usize = 256;
 /// For how long records are kept for others who do not renew them. kubo's figure.
 const HELD_FOR: Duration = Duration::from_secs(48 * 3600);
+/// How long a place at a relay is kept without being renewed.
+const RESERVED_FOR: Duration = Duration::from_secs(3600);
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
@@ -51,10 +57,39 @@ pub(crate) struct Behaviour {
     pub blocks: request_response::Behaviour<WireCodec<BlockQuestion, BlockAnswer>>,
     pub records: request_response::Behaviour<WireCodec<RecordsQuestion, RecordsAnswer>>,
     pub messages: request_response::Behaviour<WireCodec<SealedQuestion, SealedAnswer>>,
+    /// Carries circuits of others.
+    pub relay: Toggle<relay::Behaviour>,
+    /// Has own circuits carried.
+    circuits: client::Behaviour,
+    /// Makes direct connections of circuits, where both ends calling at once opens the way.
+    pub upgrade: dcutr::Behaviour,
 }
 
-/// The behaviour of a domain.
-pub(crate) fn behaviour(config: &SwarmConfig) -> Behaviour {
+/// How a relay's places are given away. A reservation lasts an hour; who comes back often (a bad network) may reserve anew, who
+/// floods may not.
+fn relay(name: PeerId, limits: &RelayLimits) -> relay::Behaviour {
+    let rate = |count: u32| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    let config = relay::Config {
+        max_reservations: limits.reservations,
+        max_reservations_per_peer: 2,
+        reservation_duration: RESERVED_FOR,
+        reservation_rate_limiters: Vec::new(),
+        max_circuits: limits.circuits,
+        max_circuits_per_peer: limits.circuits_per_peer,
+        max_circuit_duration: limits.circuit_lasts,
+        max_circuit_bytes: limits.circuit_bytes,
+        circuit_src_rate_limiters: Vec::new(),
+    };
+    let config = config
+        .reservation_rate_per_peer(rate(8), Duration::from_secs(30))
+        .reservation_rate_per_ip(rate(64), Duration::from_secs(5))
+        .circuit_src_per_peer(rate(64), Duration::from_secs(2))
+        .circuit_src_per_ip(rate(512), Duration::from_millis(500));
+    relay::Behaviour::new(name, config)
+}
+
+/// The behaviour of a domain. `circuits` belongs to the transport over which they go.
+pub(crate) fn behaviour(config: &SwarmConfig, circuits: client::Behaviour) -> Behaviour {
     let (domain, name) = (config.domain.keypair(), config.domain.peer_id());
     let half = config.most_connections / 2;
     let limits = ConnectionLimits::default()
@@ -131,5 +166,8 @@ pub(crate) fn behaviour(config: &SwarmConfig) -> Behaviour {
                 .with_request_timeout(QUESTION_LASTS)
                 .with_max_concurrent_streams(MESSAGE_STREAMS),
         ),
+        relay: config.relay.serve.as_ref().map(|limits| relay(name, limits)).into(),
+        circuits,
+        upgrade: dcutr::Behaviour::new(name),
     }
 }

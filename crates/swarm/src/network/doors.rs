@@ -1,10 +1,11 @@
-//! How many callers from one address may be half-way in.
+//! How many callers from one address, or over one relay, may be half-way in.
 //!
 //! Who calls and says nothing holds a place until the handshake's time is over, without having the swarm's key. Places are
 //! limited in all; this limit leaves some for those who call from elsewhere.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 
@@ -21,14 +22,31 @@ use libp2p::{Multiaddr, PeerId};
 #[derive(Debug, thiserror::Error)]
 #[error("{most} callers from {address} are being let in already")]
 struct TooMany {
-    address: IpAddr,
+    address: Origin,
     most: usize,
+}
+
+/// Where a caller comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    Address(IpAddr),
+    /// The relay says who calls, which is no more than its word.
+    Relay(Multiaddr),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Relay(relay) => write!(f, "{relay}"),
+        }
+    }
 }
 
 /// Counts callers that are half-way in, by address.
 pub(crate) struct Doors {
     most: usize,
-    waiting: HashMap<ConnectionId, IpAddr>,
+    waiting: HashMap<ConnectionId, Origin>,
 }
 
 impl Doors {
@@ -41,10 +59,13 @@ impl Doors {
     }
 }
 
-fn caller(address: &Multiaddr) -> Option<IpAddr> {
-    address.iter().find_map(|part| match part {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.into()),
+fn caller(local: &Multiaddr, remote: &Multiaddr) -> Option<Origin> {
+    if local.iter().any(|part| part == Protocol::P2pCircuit) {
+        return Some(Origin::Relay(local.clone()));
+    }
+    remote.iter().find_map(|part| match part {
+        Protocol::Ip4(ip) => Some(Origin::Address(ip.into())),
+        Protocol::Ip6(ip) => Some(Origin::Address(ip.into())),
         _ => None,
     })
 }
@@ -56,10 +77,10 @@ impl NetworkBehaviour for Doors {
     fn handle_pending_inbound_connection(
         &mut self,
         connection: ConnectionId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let Some(address) = caller(remote) else {
+        let Some(address) = caller(local, remote) else {
             return Ok(());
         };
         let most = self.most;
@@ -111,6 +132,21 @@ impl NetworkBehaviour for Doors {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn one_relay_can_not_take_every_place() {
+        let mut doors = Doors::new(2);
+        let relay =
+            |number: u8| -> Multiaddr { format!("/ip4/192.0.2.{number}/tcp/4001/p2p-circuit").parse().unwrap() };
+        let mut knock = |number: usize, over: Multiaddr| {
+            let caller = Multiaddr::empty().with(Protocol::P2p(PeerId::random()));
+            doors.handle_pending_inbound_connection(ConnectionId::new_unchecked(number), &over, &caller)
+        };
+        knock(0, relay(7)).unwrap();
+        knock(1, relay(7)).unwrap();
+        assert!(knock(2, relay(7)).unwrap_err().downcast::<TooMany>().is_ok());
+        knock(3, relay(8)).unwrap();
+    }
 
     #[test]
     fn one_address_can_not_take_every_place() {

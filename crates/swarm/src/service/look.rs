@@ -52,6 +52,11 @@ impl Bootstrap {
         })
     }
 
+    /// Whether it is this member.
+    pub fn is(&self, peer: &PeerId) -> bool {
+        self.peer == *peer
+    }
+
     fn answers(&mut self) {
         (self.pause, self.calls, self.trouble) = (FIRST_RETRY, 0, None);
     }
@@ -100,7 +105,12 @@ impl Run {
                 continue;
             }
             let said = self.member.table.get(&name).map(|peer| peer.identity().addresses());
-            let addresses = said.unwrap_or_default().iter().map(|it| it.multiaddr().clone());
+            // A relay needs no circuit to those that it carries for: they are connected, or gone.
+            let said = said
+                .unwrap_or_default()
+                .iter()
+                .filter(|it| it.relay() != Some(self.name));
+            let addresses = said.map(|it| it.multiaddr().clone());
             let call = DialOpts::peer_id(name)
                 .condition(PeerCondition::DisconnectedAndNotDialing)
                 .addresses(addresses.collect())

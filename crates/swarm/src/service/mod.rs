@@ -1,5 +1,6 @@
 //! The running swarm: one task that owns the network, and a handle to it.
 
+mod addresses;
 mod admit;
 mod announce;
 mod ask;
@@ -14,6 +15,7 @@ mod lists;
 mod look;
 mod messages;
 mod rates;
+mod relays;
 mod run;
 mod status;
 mod traffic;

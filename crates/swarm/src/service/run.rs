@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::addresses::listen;
 use super::announce::Publishing;
 use super::ask::Answerers;
 use super::blobs::{Blobs, Read};
@@ -24,18 +25,18 @@ use super::lists::Banned;
 use super::look::Bootstrap;
 use super::messages::Messages;
 use super::rates::Rates;
+use super::relays::Served;
 use super::traffic::AllCounters;
-use super::{PeerView, Status, now, off_thread};
+use super::{PeerView, now, off_thread};
 use crate::config::SwarmConfig;
 use crate::gossip::Member;
 use crate::model::{SwarmAddress, UnixMillis};
 use crate::network::{Behaviour, BehaviourEvent, HELD_RECORDS, behaviour, transport};
 use crate::peers::{Change, PeerTable};
 use crate::record::{Announcement, IpnsRecord};
+use crate::relay::{Links, Reservations};
 use crate::store::Store;
 
-/// How many addresses of a peer are shown and written down.
-const MOST_PLACES: usize = 8;
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_millis(500);
 /// Who the others are is written down no more often than this: losing it costs a comparison with a neighbour.
@@ -76,6 +77,9 @@ pub(super) struct Run {
     pub messages: Messages,
     pub banned: Banned,
     pub rates: Rates,
+    pub links: Links,
+    pub reservations: Reservations,
+    pub served: Served,
     /// Records held for others.
     pub records: Holding,
     /// Others' words that they have blobs.
@@ -83,7 +87,7 @@ pub(super) struct Run {
     /// What is known of others changed since it was written to the disk.
     pub unwritten: bool,
     /// Where others can call beside what the configuration says.
-    external: Vec<Multiaddr>,
+    pub external: Vec<Multiaddr>,
     written_at: Option<UnixMillis>,
 }
 
@@ -97,11 +101,12 @@ impl Run {
     ) -> Result<Self, StartError> {
         let keypair = config.domain.keypair();
         let name = config.domain.peer_id();
-        let transport = transport(&config.key, keypair)?;
+        let (circuits, circuits_asked) = libp2p_relay::client::new(name);
+        let transport = transport(&config.key, keypair, circuits)?;
         let limits = swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE)
             .with_max_negotiating_inbound_streams(NEGOTIATING);
-        let mut swarm = libp2p::Swarm::new(transport, behaviour(&config), name, limits);
+        let mut swarm = libp2p::Swarm::new(transport, behaviour(&config, circuits_asked), name, limits);
         for address in &config.listen {
             listen(&mut swarm, address).await?;
         }
@@ -126,6 +131,9 @@ impl Run {
             blobs: Blobs::default(),
             messages: Messages::new(answerers),
             banned: Banned::default(),
+            links: Links::default(),
+            reservations: Reservations::default(),
+            served: Served::default(),
             rates: Rates::default(),
             records: Holding::new(HELD_RECORDS),
             providers: Holding::new(HELD_RECORDS),
@@ -165,6 +173,7 @@ impl Run {
         self.talk(|member, own| member.tick(own, now));
         self.look(now);
         self.call_bootstrap(now);
+        self.use_relays(now);
         self.publish(now).await;
         let is_due = |at: UnixMillis| at > now || now.since(at) >= WRITE_EVERY;
         if self.written_at.is_none_or(is_due) {
@@ -197,28 +206,16 @@ impl Run {
         }
     }
 
-    fn set_external(&mut self, addresses: Vec<SwarmAddress>) {
-        let addresses: Vec<Multiaddr> = addresses.iter().map(|address| address.multiaddr().clone()).collect();
-        let configured = |address: &Multiaddr| self.config.external.iter().any(|it| it.multiaddr() == address);
-        for address in std::mem::take(&mut self.external) {
-            if !addresses.contains(&address) && !configured(&address) {
-                self.swarm.remove_external_address(&address);
-            }
-        }
-        for address in &addresses {
-            self.swarm.add_external_address(address.clone());
-        }
-        self.external = addresses;
-    }
-
     fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 num_established,
                 connection_id,
+                endpoint,
                 ..
             } => {
+                self.links.opened(connection_id, peer_id, &endpoint, now());
                 self.answers(peer_id);
                 if num_established.get() == 1 {
                     self.talk(|member, own| member.connected(peer_id, own, now()));
@@ -229,9 +226,16 @@ impl Run {
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
-                num_established: 0,
+                num_established,
+                connection_id,
                 ..
             } => {
+                self.links.closed(connection_id);
+                if num_established > 0 {
+                    // The others are looked after for themselves.
+                    self.silent.remove(&peer_id);
+                    return;
+                }
                 self.member.disconnected(peer_id, now());
                 self.bootstrap_closed(&peer_id);
                 if self.silent.remove(&peer_id) {
@@ -255,7 +259,10 @@ impl Run {
                 let fingerprint = self.config.key.fingerprint();
                 tracing::debug!(%error, from = %send_back_addr, %fingerprint, "a connection failed; has it another swarm key?");
             }
-            SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
+            SwarmEvent::NewListenAddr { address, listener_id } => self.listens(listener_id, &address),
+            SwarmEvent::ListenerClosed {
+                listener_id, reason, ..
+            } => self.listens_no_more(listener_id, reason.err()),
             SwarmEvent::Behaviour(event) => self.behaviour_event(event),
             _ => {}
         }
@@ -263,10 +270,17 @@ impl Run {
 
     fn behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+            BehaviourEvent::Identify(identify::Event::Received {
+                peer_id,
+                info,
+                connection_id,
+            }) => {
+                self.identified(peer_id, connection_id, &info);
                 for address in info.listen_addrs {
                     // Only what this swarm can call: others have more transports.
-                    if let Ok(address) = SwarmAddress::new(address) {
+                    if let Ok(address) = SwarmAddress::new(address)
+                        && address.relay() != Some(self.name)
+                    {
                         self.swarm
                             .behaviour_mut()
                             .kad
@@ -296,6 +310,8 @@ impl Run {
             BehaviourEvent::Records(event) => self.records_event(event),
             BehaviourEvent::Blocks(event) => self.blocks_event(event),
             BehaviourEvent::Messages(event) => self.messages_event(event),
+            BehaviourEvent::Relay(event) => self.served.event(&event),
+            BehaviourEvent::Upgrade(event) => self.upgraded(event),
             _ => {}
         }
     }
@@ -328,19 +344,6 @@ impl Run {
         }
     }
 
-    /// Where the domains can be called, as far as the routing table has it.
-    fn places(&mut self) -> HashMap<PeerId, Vec<SwarmAddress>> {
-        let mut places = HashMap::new();
-        for bucket in self.swarm.behaviour_mut().kad.kbuckets() {
-            for entry in bucket.iter() {
-                let known = entry.node.value.iter();
-                let known = known.filter_map(|address| SwarmAddress::new(address.clone()).ok());
-                places.insert(*entry.node.key.preimage(), known.take(MOST_PLACES).collect());
-            }
-        }
-        places
-    }
-
     fn peers(&mut self) -> Vec<PeerView> {
         let mut addresses = self.places();
         let view = |(name, peer): (&PeerId, &crate::peers::Peer)| PeerView {
@@ -348,42 +351,10 @@ impl Run {
             identity: peer.identity().clone(),
             presence: peer.presence(),
             since: peer.since(),
-            connected: self.swarm.is_connected(name),
+            route: self.links.route(name),
             addresses: addresses.remove(name).unwrap_or_default(),
         };
         self.member.table.iter().map(view).collect()
-    }
-
-    /// Where others can call, without the peer id: what was configured, or where it listens. The own machine's loopback counts only
-    /// if there is nothing else.
-    pub(super) fn own_addresses(&self) -> Vec<SwarmAddress> {
-        let without_name = |address: &Multiaddr| SwarmAddress::new(address.clone()).ok();
-        let mut addresses: Vec<_> = self.swarm.external_addresses().filter_map(without_name).collect();
-        if addresses.is_empty() {
-            addresses = self.swarm.listeners().filter_map(without_name).collect();
-        }
-        if addresses.iter().any(|address| !address.is_loopback()) {
-            addresses.retain(|address| !address.is_loopback());
-        }
-        addresses.sort_by_key(|address| (!address.is_public(), address.to_string()));
-        addresses.dedup();
-        addresses
-    }
-
-    fn status(&mut self) -> Status {
-        let with_name = |address: &Multiaddr| SwarmAddress::new(address.clone().with_p2p(self.name).ok()?).ok();
-        let mut addresses: Vec<_> = self.swarm.external_addresses().filter_map(with_name).collect();
-        if addresses.is_empty() {
-            addresses = self.swarm.listeners().filter_map(with_name).collect();
-        }
-        Status {
-            fingerprint: self.config.key.fingerprint(),
-            addresses,
-            connected: self.swarm.connected_peers().count(),
-            held_records: kad::store::RecordStore::records(self.swarm.behaviour_mut().kad.store_mut()).count(),
-            published: self.publishing.is_put(),
-            unreachable: self.bootstrap.iter().filter_map(Bootstrap::trouble).collect(),
-        }
     }
 
     async fn write_peers(&mut self) {
@@ -410,32 +381,5 @@ impl Run {
             .behaviour_mut()
             .blocks
             .send_response(read.channel, read.answer);
-    }
-}
-
-/// Listens, and waits until the system has said where.
-async fn listen(swarm: &mut libp2p::Swarm<Behaviour>, address: &SwarmAddress) -> Result<(), StartError> {
-    let failed = |reason: String| StartError::Listen {
-        address: address.to_string(),
-        reason,
-    };
-    let listener = swarm
-        .listen_on(address.multiaddr().clone())
-        .map_err(|error| failed(error.to_string()))?;
-    loop {
-        match swarm.select_next_some().await {
-            SwarmEvent::NewListenAddr { listener_id, .. } if listener_id == listener => return Ok(()),
-            SwarmEvent::ListenerClosed {
-                listener_id,
-                reason: Err(error),
-                ..
-            } if listener_id == listener => {
-                return Err(failed(error.to_string()));
-            }
-            SwarmEvent::ListenerError { listener_id, error } if listener_id == listener => {
-                return Err(failed(error.to_string()));
-            }
-            _ => {}
-        }
     }
 }

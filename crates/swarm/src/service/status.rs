@@ -5,6 +5,7 @@ use libp2p::PeerId;
 use crate::key::Fingerprint;
 use crate::model::{Identity, SwarmAddress, UnixMillis};
 use crate::peers::Presence;
+use crate::relay::{Reachability, Route};
 
 /// Another domain, as it is seen now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +18,17 @@ pub struct PeerView {
     pub presence: Presence,
     /// Since when it is known.
     pub since: UnixMillis,
-    /// Whether there is a connection right now.
-    pub connected: bool,
+    /// Over what there is a connection right now, if there is one.
+    pub route: Option<Route>,
     /// Where it can be called, as far as the routing table of this domain has it.
     pub addresses: Vec<SwarmAddress>,
+}
+
+impl PeerView {
+    /// Whether there is a connection right now.
+    pub fn connected(&self) -> bool {
+        self.route.is_some()
+    }
 }
 
 /// How the network is doing.
@@ -38,6 +46,14 @@ pub struct Status {
     pub published: Option<bool>,
     /// Bootstrap members that do not answer. They are called again and again.
     pub unreachable: Vec<Unreachable>,
+    /// Whether others can call this domain, as far as it can see.
+    pub reachability: Reachability,
+    /// The relays over which it can be called; their circuit addresses are among `addresses`.
+    pub relays: Vec<PeerId>,
+    /// How many domains can be called over this one.
+    pub reservations_served: usize,
+    /// How many circuits it carries for others right now.
+    pub circuits_served: usize,
 }
 
 /// A bootstrap member that does not answer.

@@ -51,7 +51,7 @@ impl Node {
         loop {
             let peers = self.swarm.peers().await?;
             let seen = peers.iter().find(|peer| peer.name == other.swarm.name());
-            if seen.is_some_and(|peer| peer.connected) == connected {
+            if seen.is_some_and(|peer| peer.connected()) == connected {
                 return Ok(());
             }
             ensure!(

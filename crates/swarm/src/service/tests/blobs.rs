@@ -40,7 +40,7 @@ async fn a_blob_comes_from_three_holders_and_the_liar_is_banned() {
     }
     let fetched = reader.swarm.blob(layout.root(), SIZE as u64, SOON).await.unwrap();
     assert!(fetched == blob);
-    let cut_off = |peer: Option<&PeerView>| peer.is_none_or(|peer| !peer.connected);
+    let cut_off = |peer: Option<&PeerView>| peer.is_none_or(|peer| !peer.connected());
     reader.until(liar.swarm.name(), "the liar is cut off", cut_off).await;
 
     // Now it is a holder itself, and needs nobody.

@@ -11,9 +11,10 @@ use crate::record::{IpnsRecord, routing_key};
 /// A node with the swarm's key that does as it likes.
 pub(super) fn stranger(swarm_key: &SwarmKey, key: DomainKey) -> libp2p::Swarm<Behaviour> {
     let config = SwarmConfig::new(swarm_key.clone(), key, sealing(66), std::env::temp_dir());
-    let transport = transport(&config.key, config.domain.keypair()).unwrap();
+    let (circuits, asked) = libp2p_relay::client::new(config.domain.peer_id());
+    let transport = transport(&config.key, config.domain.keypair(), circuits).unwrap();
     let executor = libp2p::swarm::Config::with_tokio_executor();
-    libp2p::Swarm::new(transport, behaviour(&config), config.domain.peer_id(), executor)
+    libp2p::Swarm::new(transport, behaviour(&config, asked), config.domain.peer_id(), executor)
 }
 
 pub(super) async fn connect(stranger: &mut libp2p::Swarm<Behaviour>, to: &SwarmAddress) {

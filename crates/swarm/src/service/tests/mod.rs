@@ -7,6 +7,7 @@ mod hostile;
 mod killed;
 mod membership;
 mod messages;
+mod relayed;
 
 use std::time::Duration;
 

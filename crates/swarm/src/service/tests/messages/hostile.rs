@@ -35,7 +35,9 @@ impl Liar {
             ping: ping::Behaviour::default(),
         };
         let config = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(SOON);
-        let transport = transport(swarm_key, key.keypair()).unwrap();
+        // It needs no circuits.
+        let (circuits, _asked) = libp2p_relay::client::new(key.peer_id());
+        let transport = transport(swarm_key, key.keypair(), circuits).unwrap();
         let mut swarm = libp2p::Swarm::new(transport, talk, name, config);
         let to = to.swarm.name();
         swarm.add_peer_address(to, address.multiaddr().clone());
