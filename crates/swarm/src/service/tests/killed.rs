@@ -15,7 +15,7 @@ use crate::store::Store;
 const FOLDER: &str = "HANSE_SWARM_TEST_FOLDER";
 const KEY: &str = "HANSE_SWARM_TEST_KEY";
 const BOOTSTRAP: &str = "HANSE_SWARM_TEST_BOOTSTRAP";
-const BLOB: &str = "HANSE_SWARM_TEST_BLOB";
+pub(super) const BLOB: &str = "HANSE_SWARM_TEST_BLOB";
 /// The tag of the domain that is killed.
 const KILLED: u8 = 9;
 const BLOCKS: usize = 24;
@@ -39,7 +39,20 @@ pub(super) struct Victim {
 
 impl Victim {
     pub fn start(test: &str, folder: &TempDir, swarm_key: &SwarmKey, bootstrap: &SwarmAddress, blob: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        Self::start_by(&mut program, test, folder, swarm_key, bootstrap, blob)
+    }
+
+    /// The same by a command whose last word is this program.
+    pub fn start_by(
+        program: &mut Command,
+        test: &str,
+        folder: &TempDir,
+        swarm_key: &SwarmKey,
+        bootstrap: &SwarmAddress,
+        blob: &str,
+    ) -> Self {
+        let mut process = program
             .args(["--exact", test, "--nocapture"])
             .env(FOLDER, folder.path())
             .env(KEY, swarm_key.to_file().as_str())

@@ -3,6 +3,8 @@
 
 mod blobs;
 mod flood;
+#[cfg(target_os = "linux")]
+mod gateways;
 mod hostile;
 mod killed;
 mod membership;
