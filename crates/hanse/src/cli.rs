@@ -264,8 +264,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
             bench::run(command).await
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "hanse", &mut io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hanse", &mut script);
+            output::write(&String::from_utf8_lossy(&script))
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What commands print: text for people, JSON for machines.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
+use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -17,11 +18,22 @@ pub enum Format {
 
 /// Prints a document as JSON, or what `text` makes of it.
 pub fn print<T: Serialize>(format: Format, document: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
-    match format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(document)?),
-        Format::Text => println!("{}", text(document).trim_end()),
+    let text = match format {
+        Format::Json => serde_json::to_string_pretty(document)?,
+        Format::Text => text(document),
+    };
+    write(&text)
+}
+
+/// Writes lines to the standard output. Whoever reads it may have seen enough and closed it, as `head` does: that is no error.
+pub fn write(text: &str) -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    match writeln!(output, "{}", text.trim_end()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("the answer could not be written")
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether to show progress: on a terminal, in text form, unless colours are unwanted.
