@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::assembly::Assembly;
 use super::blocks::BlockPool;
+use super::conflict::Signed;
 use super::context::{Height, LedgerContext, ValidatorAddress};
 use super::farewell::Farewell;
 use super::gate::Gate;
@@ -79,6 +80,7 @@ pub(super) struct App<'a> {
     accounts: (HashMap<ValidatorAddress, Address>, HashMap<ValidatorAddress, Address>),
     pub(super) farewell: Farewell,
     pub(super) twin: Watch,
+    pub(super) signed: Signed,
     pub(super) alone: Alone,
 }
 
@@ -108,6 +110,7 @@ impl<'a> App<'a> {
             accounts: Default::default(),
             farewell: Farewell::default(),
             twin: Watch::new(Instant::now()),
+            signed: Signed::since(Height(tip.height + 1)),
             alone: Alone::default(),
             shared,
             channels,

@@ -3,6 +3,12 @@
 //! The engine collects them at every node but the one whose key signed them: gossip drops what comes back to its own
 //! publisher. That node is the one that can do something about it, though. If it did not sign both, another node runs with
 //! its key. So whoever sees a conflict sends it back to its signer, who can check it alone and halts.
+//!
+//! Word of a conflict may come late, when the other node has been stopped and this one started again, as the message of the
+//! halt demands. So only a height counts at which this node has signed since it began, see [`Signed`]: with a twin that still runs
+//! the next height is one.
+
+use std::collections::BTreeSet;
 
 use alloy::primitives::Address;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -19,6 +25,37 @@ use super::value::BlockId;
 /// Why a node with a twin halts, and what its operator has to do.
 pub const TWIN: &str = "this node's validator key signed two different things for the same height and round: another \
                         node runs with the same key. Stop one of them and give each its own key";
+
+/// How many of the heights at which a node signed it remembers. Word of a conflict comes when its height is over.
+const REMEMBERED: usize = 16;
+
+/// The latest heights at which this node has signed since it began.
+#[derive(Debug)]
+pub struct Signed {
+    first: Height,
+    latest: BTreeSet<Height>,
+}
+
+impl Signed {
+    /// Of a node that begins before this height. What it signs there may be what it had signed before it was stopped.
+    pub fn since(first: Height) -> Self {
+        let latest = BTreeSet::new();
+        Self { first, latest }
+    }
+
+    /// The node signed something for this height.
+    pub fn insert(&mut self, height: Height) {
+        self.latest.insert(height);
+        if self.latest.len() > REMEMBERED {
+            self.latest.pop_first();
+        }
+    }
+
+    /// Whether two different messages for this height show that another node signs now.
+    pub fn counts(&self, height: Height) -> bool {
+        height > self.first && self.latest.contains(&height)
+    }
+}
 
 /// The two messages, not checked in any way.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -70,6 +107,11 @@ impl Conflict {
             Some((*signer, Self(Box::new([Proposal(first), Proposal(second)]))))
         });
         votes.chain(proposals).collect()
+    }
+
+    /// The height of the first message.
+    pub fn height(&self) -> Height {
+        slot(&self.0[0]).0.height
     }
 
     /// As it is recorded.
@@ -137,6 +179,22 @@ mod tests {
                 .await
                 .unwrap(),
         )
+    }
+
+    #[test]
+    fn only_heights_that_this_node_signed_since_it_began_count() {
+        let mut signed = Signed::since(Height(5));
+        assert!(!signed.counts(Height(6)), "it has signed nothing there");
+        signed.insert(Height(5));
+        signed.insert(Height(7));
+        assert!(
+            !signed.counts(Height(5)),
+            "what it signs first it may have signed before"
+        );
+        assert!(signed.counts(Height(7)) && !signed.counts(Height(6)));
+        (8..100).for_each(|height| signed.insert(Height(height)));
+        assert!(signed.counts(Height(99)) && !signed.counts(Height(7)));
+        assert_eq!(signed.latest.len(), REMEMBERED);
     }
 
     #[tokio::test]

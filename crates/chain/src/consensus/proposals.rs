@@ -145,7 +145,7 @@ impl App<'_> {
             StreamContent::Data(Part::Conflict(conflict)) => {
                 let settings = &self.shared.settings;
                 let (key, verifier) = (settings.key.signing_key().public_key(), Verifier::new(settings.ledger));
-                if conflict.proves_twin(&key, &verifier) {
+                if self.signed.counts(conflict.height()) && conflict.proves_twin(&key, &verifier) {
                     return Err(Exit::Twin(TWIN.into()));
                 }
                 Ok(None)
