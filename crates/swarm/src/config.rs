@@ -43,6 +43,8 @@ pub struct SwarmConfig {
     pub most_blob_bytes: u64,
     /// What it carries for domains that nobody can call, and when others do so for it.
     pub relay: RelayConfig,
+    /// Whether members are looked for in the local networks on which it listens, by multicast DNS.
+    pub mdns: bool,
     /// How many connections there may be; half of them may come in.
     pub most_connections: u32,
     /// Who is not connected to, whatever it does.
@@ -67,6 +69,7 @@ impl SwarmConfig {
             compare_every: Duration::from_secs(30),
             most_blob_bytes: 10 << 30,
             relay: RelayConfig::default(),
+            mdns: false,
             most_connections: 1024,
             blocked: BTreeSet::new(),
             allowed: None,

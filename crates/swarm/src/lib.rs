@@ -27,7 +27,7 @@
 //! as words of that peer, not as facts.
 //!
 //! # Rooms
-//! [`model`]: types that can't be wrong. [`record`], [`peers`], [`blob`], [`message`], [`relay`]: pure decisions; time is an argument. `store`: what
+//! [`model`]: types that can't be wrong. [`record`], [`peers`], [`blob`], [`message`], [`relay`], `lan`: pure decisions; time is an argument. `store`: what
 //! survives. `gossip`: what a member says to its neighbours and makes of what they say. [`simulation`]: thousands of members in
 //! simulated time, for measurements and tests. `network`: what runs on a connection. [`service`]: the task that owns the network, the only room that knows
 //! all others and the clock.
@@ -39,6 +39,7 @@ mod domain_key;
 mod fuzzing_tests;
 mod gossip;
 mod key;
+mod lan;
 pub mod message;
 pub mod model;
 pub mod neighbours;

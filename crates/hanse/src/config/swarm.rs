@@ -21,6 +21,8 @@ pub struct SwarmConfig {
     pub external: Vec<SwarmAddress>,
     /// Members of the swarm to begin with: multiaddrs with `/p2p/` and a peer id at their end.
     pub bootstrap: Vec<SwarmAddress>,
+    /// Whether members are looked for in the local network, by multicast DNS (UDP port 5353).
+    pub mdns: bool,
     /// Domains that nobody can call: what this one carries for them, and whether it is one.
     pub relay: RelayConfig,
     /// What this domain publishes about itself; nothing when absent.
@@ -36,6 +38,7 @@ impl Default for SwarmConfig {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4001)),
             external: Vec::new(),
             bootstrap: Vec::new(),
+            mdns: false,
             relay: RelayConfig::default(),
             identity: None,
             credentials: CredentialsConfig::default(),

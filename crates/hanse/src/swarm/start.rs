@@ -68,6 +68,7 @@ pub async fn start(config: &Config, keys: &DomainKeys) -> anyhow::Result<Arc<Swa
         external: config.swarm.external.clone(),
         bootstrap: config.swarm.bootstrap.clone(),
         relay: config.swarm.relay.settings(),
+        mdns: config.swarm.mdns,
         ..hanse_swarm::SwarmConfig::new(key, keys.swarm.clone(), sealing, folder(config))
     });
     let swarm = swarm.await.with_context(|| {

@@ -11,6 +11,7 @@ mod fetch;
 mod hear;
 mod holding;
 mod keep;
+mod lan;
 mod lists;
 mod look;
 mod messages;

@@ -21,6 +21,7 @@ use super::ask::Answerers;
 use super::blobs::{Blobs, Read};
 use super::command::{Answered, Command, LookUpError, StartError};
 use super::holding::Holding;
+use super::lan::Lan;
 use super::lists::Banned;
 use super::look::Bootstrap;
 use super::messages::Messages;
@@ -80,6 +81,7 @@ pub(super) struct Run {
     pub links: Links,
     pub reservations: Reservations,
     pub served: Served,
+    pub lan: Option<Lan>,
     /// Records held for others.
     pub records: Holding,
     /// Others' words that they have blobs.
@@ -134,6 +136,7 @@ impl Run {
             links: Links::default(),
             reservations: Reservations::default(),
             served: Served::default(),
+            lan: config.mdns.then(Lan::start),
             rates: Rates::default(),
             records: Holding::new(HELD_RECORDS),
             providers: Holding::new(HELD_RECORDS),
@@ -174,6 +177,7 @@ impl Run {
         self.look(now);
         self.call_bootstrap(now);
         self.use_relays(now);
+        self.use_lan(now);
         self.publish(now).await;
         let is_due = |at: UnixMillis| at > now || now.since(at) >= WRITE_EVERY;
         if self.written_at.is_none_or(is_due) {

@@ -7,6 +7,8 @@ mod flood;
 mod gateways;
 mod hostile;
 mod killed;
+#[cfg(target_os = "linux")]
+mod local;
 mod membership;
 mod messages;
 mod relayed;
