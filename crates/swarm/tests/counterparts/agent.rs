@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hanse_swarm::model::{Identity, Statement, SwarmAddress};
 use hanse_swarm::peers::Limits;
+use hanse_swarm::relay::RelayUse;
 use hanse_swarm::service::{PeerView, Status};
 use hanse_swarm::{DomainKey, SealingSecret, Swarm, SwarmConfig, SwarmKey};
 use libp2p::PeerId;
@@ -65,6 +66,24 @@ pub struct Agent {
 
 impl Agent {
     pub async fn start(swarm_key: &SwarmKey, tag: u8, bootstrap: &[SwarmAddress]) -> Self {
+        Self::start_as(swarm_key, tag, bootstrap, |_| {}).await
+    }
+
+    /// One that nobody can call: it listens nowhere.
+    pub async fn start_hidden(swarm_key: &SwarmKey, tag: u8, bootstrap: &[SwarmAddress]) -> Self {
+        Self::start_as(swarm_key, tag, bootstrap, |config| {
+            config.listen = Vec::new();
+            config.relay.using = RelayUse::Always;
+        })
+        .await
+    }
+
+    pub async fn start_as(
+        swarm_key: &SwarmKey,
+        tag: u8,
+        bootstrap: &[SwarmAddress],
+        change: impl FnOnce(&mut SwarmConfig),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = SwarmConfig::new(swarm_key.clone(), key(tag), sealing(tag), folder.path().to_owned());
         config.listen = vec![SwarmAddress::parse(&format!("/ip4/{HOST}/tcp/0")).unwrap()];
@@ -74,6 +93,7 @@ impl Agent {
             look_every: Duration::from_millis(500),
             ..Limits::default()
         };
+        change(&mut config);
         let swarm = Swarm::start(config).await.unwrap();
         Self {
             tag,

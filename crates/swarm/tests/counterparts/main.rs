@@ -13,4 +13,5 @@ mod blobs;
 mod holders;
 mod membership;
 mod records;
+mod relayed;
 mod stock;

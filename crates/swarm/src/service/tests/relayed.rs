@@ -344,10 +344,13 @@ async fn who_is_blocked_gets_in_over_no_relay() {
     north.published_over(2, 1).await;
     let south = hidden(&swarm_key, 3, &bootstrap).await;
     south.published_over(3, 1).await;
-    let missed = |peer: Option<&PeerView>| {
-        peer.is_some_and(|peer| matches!(peer.presence, Presence::Offline { missed } if missed > 1))
-    };
-    south.until(north.swarm.name(), "it does not answer", missed).await;
+    let _answering = north.swarm.answer(TOPIC);
+    let within = Duration::from_secs(2);
+    let known = |peer: Option<&PeerView>| peer.is_some();
+    south.until(north.swarm.name(), "it is known", known).await;
+    let asking = south.swarm.ask(north.swarm.name(), TOPIC, "let me in".into(), within);
+    assert!(asking.await.is_err());
+    assert_eq!(north.swarm.status().await.unwrap().connected, 1, "the relay alone");
     // A relay that blocks it carries nothing for it.
     relay.swarm.block(key(3).peer_id()).await.unwrap();
     let carries_one = |status: &Status| status.reservations_served == 1 && status.circuits_served == 0;

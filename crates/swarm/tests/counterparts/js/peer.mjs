@@ -7,9 +7,11 @@ import { readFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
+import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { identify } from '@libp2p/identify'
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { mdns } from '@libp2p/mdns'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
 import { preSharedKey } from '@libp2p/pnet'
@@ -38,11 +40,13 @@ async function start (wanted) {
   node = await createLibp2p({
     privateKey,
     addresses: { listen: [wanted.listen] },
-    transports: [tcp()],
+    transports: [tcp(), circuitRelayTransport()],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
     ...(wanted.swarm_key == null ? {} : { connectionProtector: preSharedKey({ psk: Buffer.from(wanted.swarm_key) }) }),
+    peerDiscovery: wanted.mdns ? [mdns()] : [],
     services: {
+      ...(wanted.relay ? { relay: circuitRelayServer() } : {}),
       identify: identify(),
       ping: ping(),
       dht: kadDHT({
