@@ -7,6 +7,7 @@ mod endpoints;
 #[path = "../league/mod.rs"]
 mod league;
 mod node;
+mod providers;
 mod replaced;
 
 use std::process::{Command, Stdio};
