@@ -4,38 +4,9 @@
 
 mod league;
 
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-
-use league::{HANSE, League, log, wait};
+use league::commands::{Joining, json_of, refusal};
+use league::{League, log, wait};
 use serde_json::{Value, json};
-
-/// Runs `hanse …` at most a minute.
-fn hanse(arguments: &[&str]) -> Output {
-    Command::new("timeout")
-        .args(["90", HANSE])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-/// What a command that must succeed prints with `-o json`.
-fn json_of(arguments: &[&str]) -> Value {
-    let output = hanse(&[arguments, &["-o", "json"]].concat());
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {text}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// What a command that must fail says.
-fn refusal(arguments: &[&str]) -> String {
-    let output = hanse(arguments);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{arguments:?} succeeded");
-    assert!(text.contains("error:"), "{arguments:?}: {text}");
-    text
-}
 
 impl League {
     fn consortium(&self, index: usize, arguments: &[&str]) -> Value {
@@ -78,48 +49,6 @@ impl League {
     }
 }
 
-/// The one command of a newcomer, running.
-struct Joining(Child);
-
-impl Joining {
-    fn start(invite: &str, name: &str, folder: &Path) -> Self {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(folder.with_extension("log"))
-            .unwrap();
-        let child = Command::new(HANSE)
-            .args(["join", invite, "--name", name, "--local", "--folder"])
-            .arg(folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    /// Fails with the end of its log if it has stopped.
-    fn must_run(&mut self, folder: &Path) {
-        if let Some(status) = self.0.try_wait().unwrap() {
-            let log = std::fs::read_to_string(folder.with_extension("log")).unwrap();
-            panic!("`hanse join` stopped ({status}):\n{log}");
-        }
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Joining {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_domain_joins_a_running_league_is_voted_in_and_validates_and_others_leave_and_are_removed() {
     let mut league = League::prepare_with(4, &["--admission", "by-hand"]);
@@ -155,24 +84,20 @@ fn a_domain_joins_a_running_league_is_voted_in_and_validates_and_others_leave_an
     );
 
     // Killed while it sets up, and killed while it follows the ledger and waits; the same command goes on.
-    let joining = Joining::start(&invite, "fifth", &folder);
+    let joining = Joining::start(&folder, &[&invite]);
     wait("the folder", || folder.exists().then_some(()));
     joining.kill();
-    let mut joining = Joining::start(&invite, "fifth", &folder);
-    wait("the configuration", || folder.join("hanse.yaml").exists().then_some(()));
-    let fifth = league.adopt(folder.join("hanse.yaml"));
+    let mut joining = Joining::start(&folder, &[&invite]);
+    let fifth = league.adopt(joining.wait_configured());
     let waiting = |league: &League| {
         let page = league.try_get(0, "/api/v1/consortium")?;
         let requests = page["requests"].as_array()?.clone();
         (!requests.is_empty()).then_some(requests)
     };
-    let requests = wait("the request to arrive", || {
-        joining.must_run(&folder);
-        waiting(&league)
-    });
+    let requests = joining.wait_for("the request to arrive", || waiting(&league));
     assert_eq!((requests.len(), &requests[0]["name"]), (1, &json!("fifth")));
     joining.kill();
-    let _joining = Joining::start(&invite, "fifth", &folder);
+    let _joining = Joining::start(&folder, &[&invite]);
 
     // It follows the ledger before it is a member, and has no say.
     wait(
@@ -282,9 +207,9 @@ fn a_newcomer_goes_on_when_the_member_that_invited_it_dies() {
     league.wait_all_ready();
     let invite = league.consortium(0, &["invite"])["invite"].as_str().unwrap().to_owned();
     let folder = league.folder.path().join("fifth");
-    let _joining = Joining::start(&invite, "fifth", &folder);
-    wait("the configuration", || folder.join("hanse.yaml").exists().then_some(()));
-    wait("the request to arrive at another member", || {
+    let mut joining = Joining::start(&folder, &[&invite]);
+    joining.wait_configured();
+    joining.wait_for("the request to arrive at another member", || {
         let page = league.try_get(1, "/api/v1/consortium")?;
         (page["requests"][0]["name"] == "fifth").then_some(())
     });
@@ -316,7 +241,7 @@ fn a_league_of_one_that_votes_by_itself_grows_with_one_command() {
     let league = League::start(1);
     let invite = league.consortium(0, &["invite"])["invite"].as_str().unwrap().to_owned();
     let folder = league.folder.path().join("second");
-    let _joining = Joining::start(&invite, "second", &folder);
+    let _joining = Joining::start(&folder, &[&invite]);
     league.wait_members(&[0], 2);
     // Both are needed from now on.
     league.works(0);

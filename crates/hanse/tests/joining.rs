@@ -5,36 +5,12 @@
 mod league;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use hanse_ports::free_address;
-use league::{HANSE, League, log, wait};
+use league::commands::{Joining, json_of, refusal};
+use league::{League, log, wait};
 use serde_json::{Value, json};
-
-/// Runs `hanse …` at most a minute and a half.
-fn hanse(arguments: &[&str]) -> Output {
-    Command::new("timeout")
-        .args(["90", HANSE])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn json_of(arguments: &[&str]) -> Value {
-    let output = hanse(arguments);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {text}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn refusal(arguments: &[&str]) -> String {
-    let output = hanse(arguments);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{arguments:?} succeeded");
-    text
-}
 
 impl League {
     fn swarm_key(&self) -> PathBuf {
@@ -42,7 +18,7 @@ impl League {
     }
 
     fn swarm(&self, index: usize, arguments: &[&str]) -> Value {
-        json_of(&[&["swarm"], arguments, &["-o", "json", "--api", &self.agents[index].api]].concat())
+        json_of(&[&["swarm"], arguments, &["--api", &self.agents[index].api]].concat())
     }
 
     /// The address at which others begin with an agent.
@@ -72,76 +48,10 @@ impl League {
     }
 }
 
-/// `hanse join` with a swarm's key, running.
-struct Joining {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Joining {
-    fn start(key: &Path, bootstrap: &str, folder: &Path, more: &[&str]) -> Self {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(folder.with_extension("log"))
-            .unwrap();
-        let name = folder.file_name().unwrap().to_str().unwrap();
-        let child = Command::new(HANSE)
-            .args([
-                "join",
-                "--bootstrap",
-                bootstrap,
-                "--name",
-                name,
-                "--local",
-                "--swarm-key",
-            ])
-            .arg(key)
-            .arg("--folder")
-            .arg(folder)
-            .args(more)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            folder: folder.to_owned(),
-        }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.with_extension("log")).unwrap()
-    }
-
-    /// Waits until it has done something, or fails with its log if it stopped before.
-    fn wait_for(&mut self, what: &str, mut look: impl FnMut() -> Option<()>) {
-        let log = self.log();
-        wait(&format!("{what}; so far:\n{log}"), || {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("`hanse join` stopped ({status}) before {what}:\n{}", self.log());
-            }
-            look()
-        });
-    }
-
-    /// `kill -9`.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn config(&self) -> PathBuf {
-        self.folder.join("hanse.yaml")
-    }
-}
-
-impl Drop for Joining {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The newcomer is given the swarm's key and one address.
+fn join(key: &Path, bootstrap: &str, folder: &Path, more: &[&str]) -> Joining {
+    let given = ["--swarm-key", key.to_str().unwrap(), "--bootstrap", bootstrap];
+    Joining::start(folder, &[&given, more].concat())
 }
 
 #[test]
@@ -164,10 +74,8 @@ fn a_league_grows_from_one_address_and_goes_on_growing_when_its_first_domain_is_
     }
 
     let folder = league.folder.path().join("fifth");
-    let mut fifth = Joining::start(&league.swarm_key(), &first, &folder, &["--category", "far away"]);
-    let config = fifth.config();
-    fifth.wait_for("the configuration", || config.exists().then_some(()));
-    let at = league.adopt(config);
+    let mut fifth = join(&league.swarm_key(), &first, &folder, &["--category", "far away"]);
+    let at = league.adopt(fifth.wait_configured());
     league.wait_member(0, "fifth");
     league.wait_ready(at);
     wait("it to be found by what it offers", || {
@@ -183,10 +91,8 @@ fn a_league_grows_from_one_address_and_goes_on_growing_when_its_first_domain_is_
     league.kill(0);
     let folder = league.folder.path().join("sixth");
     let through = league.bootstrap(2);
-    let mut sixth = Joining::start(&league.swarm_key(), &through, &folder, &[]);
-    let config = sixth.config();
-    sixth.wait_for("the configuration", || config.exists().then_some(()));
-    let at = league.adopt(config);
+    let mut sixth = join(&league.swarm_key(), &through, &folder, &[]);
+    let at = league.adopt(sixth.wait_configured());
     // Four of five votes: three domains vote by themselves, the fifth's operator does it by hand.
     let fifth = league.agents[4].api.clone();
     wait("the proposal to reach the fifth", || {
@@ -199,7 +105,7 @@ fn a_league_grows_from_one_address_and_goes_on_growing_when_its_first_domain_is_
         assert!(!subjects.contains(&"fifth"), "it was proposed twice");
         (subjects == ["sixth"]).then_some(())
     });
-    json_of(&["consortium", "vote", "sixth", "-o", "json", "--api", &fifth]);
+    json_of(&["consortium", "vote", "sixth", "--api", &fifth]);
     for index in [1, 2, 3] {
         league.wait_member(index, "sixth");
     }
@@ -230,7 +136,7 @@ fn whoever_is_killed_while_it_joins_goes_on_with_the_same_command() {
     league.wait_all_ready();
     let (key, bootstrap) = (league.swarm_key(), league.bootstrap(0));
     let folder = league.folder.path().join("fifth");
-    let start = || Joining::start(&key, &bootstrap, &folder, &[]);
+    let start = || join(&key, &bootstrap, &folder, &[]);
 
     let mut joining = start();
     joining.wait_for("the keys", || folder.join("keys").exists().then_some(()));
@@ -254,7 +160,7 @@ fn whoever_is_killed_while_it_joins_goes_on_with_the_same_command() {
 
     for index in 0..3 {
         let api = league.agents[index].api.clone();
-        json_of(&["consortium", "vote", "fifth", "-o", "json", "--api", &api]);
+        json_of(&["consortium", "vote", "fifth", "--api", &api]);
     }
     league.wait_member(3, "fifth");
     let fifth = league.adopt(folder.join("hanse.yaml"));
@@ -269,12 +175,12 @@ fn who_can_not_find_a_consortium_is_told_why_with_the_fingerprint_of_its_key() {
     let league = League::start(1);
     let folder = league.folder.path();
     let other = folder.join("other.key");
-    let made = json_of(&["swarm", "keygen", "-o", "json", "--output", other.to_str().unwrap()]);
+    let made = json_of(&["swarm", "keygen", "--output", other.to_str().unwrap()]);
     let fingerprint = made["fingerprint"].as_str().unwrap();
     let text = refusal(&["swarm", "keygen", "--output", other.to_str().unwrap()]);
     assert!(text.contains("is not overwritten"), "{text}");
 
-    let join = |key: &Path, bootstrap: &str, name: &str| {
+    let refused = |key: &Path, bootstrap: &str, name: &str| {
         let (key, place) = (key.to_str().unwrap(), folder.join(name));
         refusal(&[
             "join",
@@ -292,20 +198,20 @@ fn who_can_not_find_a_consortium_is_told_why_with_the_fingerprint_of_its_key() {
         ])
     };
     let bootstrap = league.bootstrap(0);
-    let text = join(&other, &bootstrap, "stranger");
+    let text = refused(&other, &bootstrap, "stranger");
     assert!(text.contains(fingerprint) && text.contains("answer"), "{text}");
 
     // Nobody there.
     let peer = bootstrap.rsplit('/').next().unwrap();
     let nobody = format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", free_address().unwrap().port());
-    let text = join(&league.swarm_key(), &nobody, "lonely");
+    let text = refused(&league.swarm_key(), &nobody, "lonely");
     assert!(text.contains(&nobody) && text.contains("does not answer"), "{text}");
 
     // Not what a key or an address looks like.
-    let text = join(&folder.join("league/genesis.json"), &bootstrap, "mistaken");
+    let text = refused(&folder.join("league/genesis.json"), &bootstrap, "mistaken");
     assert!(text.contains("this is no swarm key"), "{text}");
     let quic = format!("/ip4/127.0.0.1/udp/4001/quic-v1/p2p/{peer}");
-    let text = join(&league.swarm_key(), &quic, "quick");
+    let text = refused(&league.swarm_key(), &quic, "quick");
     assert!(text.contains("use /tcp"), "{text}");
 }
 
@@ -367,7 +273,7 @@ fn of_two_consortia_in_one_swarm_the_newcomer_names_one() {
     // The folder is there already; what it belongs to is not written down yet.
     std::fs::remove_dir_all(&folder).unwrap();
     let more = ["--genesis", digest.as_str()];
-    let _joining = Joining::start(&key, &bootstrap, &folder, &more);
+    let _joining = join(&key, &bootstrap, &folder, &more);
     second.wait_member(0, "newcomer");
     assert_eq!(first.members(0).unwrap(), ["north"]);
 }

@@ -4,28 +4,16 @@
 
 mod league;
 
-use std::process::{Command, Output};
-
-use league::{HANSE, League, wait};
+use league::commands::{json_of, refusal};
+use league::{League, wait};
 use serde_json::{Value, json};
 
 /// Neither the first, through which the others have found into the swarm, nor the cheapest.
 const CONSUMER: usize = 1;
 const WITH_GPU: usize = 3;
 
-fn hanse(league: &League, index: usize, arguments: &[&str]) -> Output {
-    Command::new("timeout")
-        .args(["90", HANSE])
-        .args(arguments)
-        .args(["-o", "json", "--api", &league.agents[index].api])
-        .output()
-        .unwrap()
-}
-
 fn find(league: &League, arguments: &[&str]) -> Value {
-    let output = hanse(league, CONSUMER, &[&["swarm", "find"], arguments].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    json_of(&[&["swarm", "find", "--api", &league.agents[CONSUMER].api], arguments].concat())
 }
 
 fn names(domains: &Value) -> Vec<&str> {
@@ -136,11 +124,11 @@ fn only_a_domain_of_the_category_gets_the_service_though_others_are_cheaper_and_
         "{problem}"
     );
     let federate = ["services", "federate", "object-detection", "--scenario", "component"];
-    let refused = hanse(&league, CONSUMER, &[&federate[..], &["--category", "tape"]].concat());
-    assert!(!refused.status.success());
-    let said = String::from_utf8_lossy(&refused.stderr);
+    let wish = ["--category", "tape", "--api", &league.agents[CONSUMER].api];
+    let said = refusal(&[&federate[..], &wish].concat());
+    assert!(said.contains("nobody who qualifies is there"), "{said}");
     assert!(
-        said.contains("nobody who qualifies is there") && !said.contains("east does"),
+        said.contains("--wait-for-provider") && !said.contains("east does"),
         "{said}"
     );
     assert_eq!(league.get(CONSUMER, "/api/v1/agreements"), json!([]));

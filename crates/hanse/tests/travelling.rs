@@ -5,9 +5,9 @@
 mod league;
 
 use std::path::Path;
-use std::process::Command;
 
-use league::{HANSE, League, wait};
+use league::commands::json_of;
+use league::{League, wait};
 use serde_json::{Value, json};
 
 /// The accounts of those who have bid, as `index` sees it.
@@ -34,11 +34,7 @@ fn a_service_moves_though_its_owner_is_killed_after_the_announcement_and_after_t
     });
     let id = league.federate(CONSUMER, &request);
     // What is announced is what `hanse services` shows.
-    let services = Command::new(HANSE)
-        .args(["services", "list", "-o", "json", "--api", &league.agents[CONSUMER].api])
-        .output()
-        .unwrap();
-    let services: Value = serde_json::from_slice(&services.stdout).unwrap();
+    let services = json_of(&["services", "list", "--api", &league.agents[CONSUMER].api]);
     let announced = &league.agreement(CONSUMER, &id).unwrap()["manifest"];
     assert_eq!(services[0]["manifest"], *announced, "{services}");
     wait("the bids of two who have the manifest", || {

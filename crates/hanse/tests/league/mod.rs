@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, dead_code, missing_docs)] // each test file uses a part of it
 
 pub mod chain;
+pub mod commands;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
