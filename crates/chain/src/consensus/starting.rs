@@ -55,10 +55,10 @@ impl App<'_> {
     /// Votes of peers show that they have started, or that they are ahead; what this node publishes it has signed.
     pub(super) fn on_event(&mut self, event: Result<Event<LedgerContext>, broadcast::error::RecvError>) {
         match event {
-            Ok(Event::Received(SignedConsensusMsg::Vote(vote))) => {
-                if matches!(vote.value(), NilOrVal::Val(_)) && self.set.contains(vote.validator_address()) {
-                    self.peer_works_on(vote.height());
-                }
+            Ok(Event::Received(SignedConsensusMsg::Vote(vote)))
+                if matches!(vote.value(), NilOrVal::Val(_)) && self.set.contains(vote.validator_address()) =>
+            {
+                self.peer_works_on(vote.height());
             }
             Ok(Event::Published(SignedConsensusMsg::Vote(vote))) => self.signed.insert(vote.height()),
             Ok(Event::Published(SignedConsensusMsg::Proposal(proposal))) => self.signed.insert(proposal.height),
