@@ -10,13 +10,13 @@ use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, StreamProtocol, identify, kad, ping};
-use libp2p_dcutr as dcutr;
 use libp2p_relay::{self as relay, client};
 
 use super::blocks::{self, BlockAnswer, BlockQuestion};
 use super::doors::Doors;
 use super::messages::{self, SealedAnswer, SealedQuestion};
 use super::records::{self, RecordsAnswer, RecordsQuestion};
+use super::upgrades::Upgrades;
 use super::wire::WireCodec;
 use crate::config::SwarmConfig;
 use crate::record::LARGEST;
@@ -62,7 +62,7 @@ pub(crate) struct Behaviour {
     /// Has own circuits carried.
     circuits: client::Behaviour,
     /// Makes direct connections of circuits, where both ends calling at once opens the way.
-    pub upgrade: dcutr::Behaviour,
+    pub upgrade: Upgrades,
 }
 
 /// How a relay's places are given away. A reservation lasts an hour; who comes back often (a bad network) may reserve anew, who
@@ -168,6 +168,6 @@ pub(crate) fn behaviour(config: &SwarmConfig, circuits: client::Behaviour) -> Be
         ),
         relay: config.relay.serve.as_ref().map(|limits| relay(name, limits)).into(),
         circuits,
-        upgrade: dcutr::Behaviour::new(name),
+        upgrade: Upgrades::new(name),
     }
 }

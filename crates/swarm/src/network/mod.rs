@@ -6,6 +6,7 @@ mod doors;
 mod messages;
 mod records;
 mod transport;
+mod upgrades;
 mod wire;
 
 pub(crate) use behaviour::{Behaviour, BehaviourEvent, HELD_RECORDS, QUESTION_LASTS, behaviour};
