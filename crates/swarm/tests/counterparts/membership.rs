@@ -99,24 +99,22 @@ fn of_the_addresses_of_kubo_those_that_no_key_protects_are_refused() {
     }
 }
 
-/// Names in RSA are those of nodes from before kubo 0.7, and of the library's own default. Agents are built without RSA.
+/// Names in RSA are those of nodes from before kubo 0.7, those in the README of the original among them.
 #[test]
-fn a_member_with_an_rsa_name_cannot_call_agents_and_disturbs_nobody() {
+fn a_member_with_an_rsa_name_calls_agents_and_is_called() {
     in_own_network(
-        "membership::a_member_with_an_rsa_name_cannot_call_agents_and_disturbs_nobody",
+        "membership::a_member_with_an_rsa_name_calls_agents_and_is_called",
         || async {
             let key = SwarmKey::generate();
-            let agent = Agent::start(&key, 1, &[]).await;
-            let mut ed25519 = Stock::start(Kind::Kubo, 101, Some(&key)).await;
             let mut rsa = wanted(102, Some(&key));
             rsa["identity"] = Value::Null;
             let mut rsa = Stock::start_as(Kind::Kubo, rsa).await;
             assert!(rsa.name.to_string().starts_with("Qm"), "{}", rsa.name);
-            rsa.dial(&agent.address().await).await.unwrap_err();
-            rsa.dial(&ed25519.address.clone()).await.unwrap();
-            ed25519.dial(&agent.address().await).await.unwrap();
-            agent.until_connected(1).await;
-            assert!(ed25519.connected().await.contains(&rsa.name));
+            let called = Agent::start(&key, 1, &[]).await;
+            rsa.dial(&called.address().await).await.unwrap();
+            called.until_connected(1).await;
+            let calls = Agent::start(&key, 2, std::slice::from_ref(&rsa.address)).await;
+            calls.until_connected(1).await;
         },
     );
 }
