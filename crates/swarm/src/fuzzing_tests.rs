@@ -10,6 +10,7 @@ use bytes::Bytes;
 use libp2p::Multiaddr;
 
 use crate::blob::{BlockId, FileNode, LARGEST_BLOCK, Layout};
+use crate::lan::{self, Heard};
 use crate::message::{Direction, Envelope, seal};
 use crate::model::{SwarmAddress, UnixMillis};
 use crate::network::{BlockAnswer, Entry, RecordsAnswer, RecordsQuestion, SealedAnswer, SealedQuestion, Wire};
@@ -87,6 +88,18 @@ fn addresses() {
             .and_then(|text| SwarmAddress::parse(text).ok())
         {
             assert_eq!(SwarmAddress::parse(&address.to_string()).unwrap(), address);
+        }
+    });
+}
+
+/// Anybody in the local network can send these.
+#[test]
+fn multicast_dns() {
+    let host = [192, 0, 2, 7].into();
+    fuzz("mdns", |bytes| {
+        if let Some(Heard::Answer(addresses)) = lan::read(bytes, host) {
+            let of_host = |address: &SwarmAddress| address.to_string().starts_with("/ip4/192.0.2.7/");
+            assert!(addresses.iter().all(of_host));
         }
     });
 }
@@ -175,6 +188,9 @@ fn write_the_swarm_corpus() {
             ("quic", quic.to_vec()),
         ],
     );
+    let here = SwarmAddress::parse(&format!("/ip4/192.0.2.7/tcp/4001/p2p/{}", one.peer_id())).unwrap();
+    let answer = lan::answer("corpus", &[here]).unwrap();
+    keep("mdns", &[("question", lan::question().unwrap()), ("answer", answer)]);
     // Nobody's key: 32 times 7.
     let file = format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", "07".repeat(32));
     keep("swarm-key", &[("key", file.into_bytes())]);

@@ -97,7 +97,7 @@ impl Consortium {
 
     async fn look(&self, looks: &mut Looks) -> Result<(), Problem> {
         let members = self.ledger.members().await.map_err(of_ledger)?;
-        let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
+        let proposals = self.pending(&members).await?;
         let accounts: HashSet<Address> = members.iter().map(|member| member.info.account).collect();
         let forgotten = lock(&self.desk).forget(&accounts, now());
         if forgotten {
@@ -112,9 +112,6 @@ impl Consortium {
         self.claim_membership(member);
         if member {
             lock(&self.asked).take();
-            // What nobody needs any more: the same domain was proposed twice.
-            let mut proposals = proposals;
-            proposals.retain(|proposal| !accounts.contains(&proposal.candidate.account));
             return self.vote_by_itself(&proposals).await;
         }
         if !self.settings.bootstrap.is_empty() {

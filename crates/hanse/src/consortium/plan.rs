@@ -66,6 +66,18 @@ pub fn admits(proposal: &Proposal, account: Address) -> bool {
     proposal.kind == ADMISSION && proposal.candidate.account == account
 }
 
+/// Those of the open proposals that can still change something. Two members may propose the same at the same time; when one of the
+/// two has passed, the other stays open on the ledger and asks for nothing any more.
+pub fn pending(mut proposals: Vec<Proposal>, members: &[Member]) -> Vec<Proposal> {
+    let is_member = |account: Address| members.iter().any(|member| member.info.account == account);
+    proposals.retain(|proposal| match proposal.kind {
+        ADMISSION => !is_member(proposal.candidate.account),
+        REMOVAL => is_member(proposal.target),
+        _ => true,
+    });
+    proposals
+}
+
 /// For whom a domain votes by itself.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
@@ -179,6 +191,7 @@ pub fn taken(members: &[Member], candidate: &MemberInfo) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use alloy::primitives::B256;
+    use hanse_ledger::IConsortium;
 
     use super::*;
     use crate::consortium::request::AdmissionRequest;
@@ -221,6 +234,32 @@ mod tests {
             invited,
             vouched_for: false,
         }
+    }
+
+    #[test]
+    fn what_has_come_to_pass_by_another_proposal_is_not_pending() {
+        let removal = |id: u64, target: u8| Proposal {
+            id: U256::from(id),
+            kind: REMOVAL,
+            target: account(target),
+            ..Default::default()
+        };
+        let member = |number: u8| Member {
+            info: IConsortium::MemberInfo {
+                account: account(number),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let open = vec![
+            admission(1, "fifth", 5, &[1]),
+            admission(2, "sixth", 6, &[1]),
+            removal(3, 5),
+            removal(4, 7),
+        ];
+        let pending = pending(open, &[member(1), member(5)]);
+        let ids: Vec<u64> = pending.iter().map(|proposal| proposal.id.to()).collect();
+        assert_eq!(ids, [2, 3]);
     }
 
     #[test]

@@ -190,10 +190,18 @@ impl Consortium {
         }
     }
 
+    /// The open proposals that can still change something.
+    pub(super) async fn pending(&self, members: &[IConsortium::Member]) -> Result<Vec<IConsortium::Proposal>, Problem> {
+        Ok(plan::pending(
+            self.ledger.proposals().await.map_err(of_ledger)?,
+            members,
+        ))
+    }
+
     /// Everything that is to know.
     pub(super) async fn page(&self) -> Result<ConsortiumPage, Problem> {
         let members = self.ledger.members().await.map_err(of_ledger)?;
-        let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
+        let proposals = self.pending(&members).await?;
         let me = self.ledger.account();
         let requests = lock(&self.desk).requests().to_vec();
         Ok(ConsortiumPage {
