@@ -193,6 +193,9 @@ fn a_domain_joins_a_running_league_is_voted_in_and_validates_and_others_leave_an
     assert!(text.contains("nothing is owed"), "{text}");
     league.consortium(2, &["leave"]);
     league.wait_members(&[0, 1], 2);
+    // Their agents still run, and were approved beforehand: they do not come back by themselves.
+    league.works(0);
+    assert_eq!(league.names(0).len(), 2);
     let text = league.refused(0, &["leave"]);
     assert!(text.contains("more than a third"), "{text}");
     let text = league.refused(0, &["leave", "--accept-fewer-than-four"]);

@@ -99,8 +99,10 @@ impl Consortium {
         let members = self.ledger.members().await.map_err(of_ledger)?;
         let proposals = self.pending(&members).await?;
         let accounts: HashSet<Address> = members.iter().map(|member| member.info.account).collect();
+        let member = accounts.contains(&self.ledger.account());
         let forgotten = lock(&self.desk).forget(&accounts, now());
-        if forgotten {
+        let joined = member && lock(&self.desk).set_joined(true);
+        if forgotten || joined {
             self.keep_desk()?;
         }
         let approvals = proposals.iter().map(|proposal| 1 + proposal.approvals.len()).sum();
@@ -108,26 +110,32 @@ impl Consortium {
         looks.count((members.len(), approvals, requests), Instant::now());
         self.let_guests_in(&proposals);
         self.end_offer(&members);
-        let member = accounts.contains(&self.ledger.account());
         self.claim_membership(member);
         if member {
             lock(&self.asked).take();
             return self.vote_by_itself(&proposals).await;
         }
-        if !self.settings.bootstrap.is_empty() {
+        if lock(&self.desk).has_joined() {
+            self.note("no member any more; `hanse consortium request` asks to be one again".to_owned());
+        } else if !self.settings.bootstrap.is_empty() {
             if Instant::now() >= looks.ask_at {
                 looks.ask_at = Instant::now() + ASK_AGAIN;
                 looks.rounds += 1;
                 looks.taken.clear();
             }
             if let Some(answer) = self.ask_members(&members, looks.rounds, &mut looks.taken).await {
-                let before = lock(&self.asked).replace(answer.clone());
-                if before.as_ref() != Some(&answer) {
-                    tracing::info!("{answer}");
-                }
+                self.note(answer);
             }
         }
         Ok(())
+    }
+
+    /// How this domain stands with the members, for its status; logged when it is new.
+    fn note(&self, answer: String) {
+        let before = lock(&self.asked).replace(answer.clone());
+        if before.as_ref() != Some(&answer) {
+            tracing::info!("{answer}");
+        }
     }
 
     /// Has the swarm told whether this domain is a member.

@@ -24,6 +24,9 @@ pub const LASTS: u64 = 7 * 24 * 3600;
 pub struct Desk {
     invitations: Vec<Invitation>,
     requests: Vec<Waiting>,
+    /// Whether this domain has been a member. One that has left does not ask by itself to come back.
+    #[serde(default)]
+    joined: bool,
 }
 
 /// An invitation that was given out. Only the digest of its token is kept.
@@ -207,6 +210,16 @@ impl Desk {
         self.requests
             .retain(|waiting| waiting.since + LASTS > now && !members.contains(&waiting.request.member.account));
         self.requests.len() != before
+    }
+
+    /// Whether this domain has been a member.
+    pub fn has_joined(&self) -> bool {
+        self.joined
+    }
+
+    /// Notes whether this domain has been a member. `true` if that is new.
+    pub fn set_joined(&mut self, joined: bool) -> bool {
+        std::mem::replace(&mut self.joined, joined) != joined
     }
 
     /// What waits, oldest first.

@@ -17,6 +17,7 @@ use hanse_swarm::model::{AddressError, Category, SwarmAddress, TextError};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::desk::Desk;
 use super::invite::Invite;
 use super::request::{check_consensus_address, consensus_address};
 use super::{kept, remote};
@@ -137,7 +138,18 @@ pub async fn run(arguments: JoinArguments) -> anyhow::Result<()> {
         file.display()
     );
     let config = Layers::load(&file, std::env::vars(), &[])?.config;
+    ask_anew(&config.data_dir)?;
     crate::agent::run(config, false).await
+}
+
+/// Whoever types the command wants to be a member, also if the domain was one before and has left.
+fn ask_anew(data_dir: &Path) -> anyhow::Result<()> {
+    let path = data_dir.join(kept::DESK);
+    let mut desk: Desk = kept::read(&path)?.unwrap_or_default();
+    if desk.set_joined(false) {
+        kept::write(&path, &desk)?;
+    }
+    Ok(())
 }
 
 /// A folder that is there must be of this name and ledger.
