@@ -115,11 +115,14 @@ fn figures_and_readiness_follow_what_happens_to_the_league() {
     // When it was admitted and not yet connected, it may have let one pass already.
     let before = turns(&scrape).map_or(0.0, |sample| sample["value"].as_f64().unwrap());
     league.kill(3);
-    let missed = wait("the dead member's turn", || {
+    let height = |scrape: &Scrape| scrape.value("hanse_ledger_height");
+    let killed_at = height(&Scrape::of(&league, 0));
+    let missed = wait("the dead member's turn, and two blocks that it can't know", || {
         assert_eq!(ready(&league, 0).0, 200);
         let scrape = Scrape::of(&league, 0);
         let missed = turns(&scrape)?;
-        (missed["value"].as_f64()? > before && scrape.peers("away") == 1.0).then_some(missed)
+        let away = scrape.peers("away") == 1.0 && height(&scrape) >= killed_at + 3.0;
+        (away && missed["value"].as_f64()? > before).then_some(missed)
     });
     let named = missed["labels"]["validator"].as_str().unwrap();
     let scrape = Scrape::of(&league, 0);
@@ -160,7 +163,7 @@ fn figures_and_readiness_follow_what_happens_to_the_league() {
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("trouble: no quorum: 2 of 4 validators"), "{shown}");
 
-    // They come back.
+    // They come back. While one was away the others went on: it has blocks to catch up.
     let started = Instant::now();
     league.spawn(2);
     league.spawn(3);
