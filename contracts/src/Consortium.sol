@@ -6,7 +6,8 @@ import {IFederation} from "./interfaces/IFederation.sol";
 
 /// @title The member list, which is the validator set; IConsortium says what each function promises.
 /// @dev A membership has a number of its own, so that who leaves and is admitted again is someone new: neither the approvals
-///      it gave before nor a removal proposed against it then carry over.
+///      it gave before nor a removal proposed against it then carry over. An open proposal to admit someone or to remove
+///      someone is withdrawn when that has come about in another way: it would count again at the next membership.
 contract Consortium is IConsortium {
     uint256 internal constant MAX_MEMBERS = 64;
     uint256 internal constant MAX_OPEN_PROPOSALS = 4; // of one proposer
@@ -39,8 +40,6 @@ contract Consortium is IConsortium {
     mapping(uint256 id => Proposal) internal _proposals;
     /// Membership that gave the approval; zero where the account gave none.
     mapping(uint256 id => mapping(address account => uint64)) internal _approvedBy;
-    /// Removal: the membership that is to end.
-    mapping(uint256 id => uint64) internal _targetMembership;
 
     constructor(MemberInfo[] memory founders, ConsensusParameters memory parameters, address federation_) {
         _federation = IFederation(federation_);
@@ -69,7 +68,6 @@ contract Consortium is IConsortium {
         Proposal storage p = _proposals[id];
         p.target = target;
         p.acceptFewerThanFour = acceptFewerThanFour;
-        _targetMembership[id] = _membership[target];
         _approve(id);
     }
 
@@ -237,7 +235,6 @@ contract Consortium is IConsortium {
         } else if (p.kind == ProposalKind.Removal) {
             _changeMembership();
             address target = p.target;
-            if (_membership[target] != _targetMembership[id]) revert NotMember(target);
             _requireRemovable(p.acceptFewerThanFour);
             emit MemberRemoved(target, _remove(target), _federation.liveAgreements(target));
         } else {
@@ -261,6 +258,27 @@ contract Consortium is IConsortium {
         while (i < _open.length) {
             if (block.timestamp > _proposals[_open[i]].deadline) _dropOpen(i);
             else ++i;
+        }
+    }
+
+    /// Withdraws the open proposals to admit, or to remove, this account.
+    function _withdrawAbout(ProposalKind kind, address account) internal {
+        uint256 length = _open.length;
+        uint256 kept;
+        for (uint256 i = 0; i < length; ++i) {
+            uint256 id = _open[i];
+            Proposal storage p = _proposals[id];
+            address subject = kind == ProposalKind.Admission ? p.candidate.account : p.target;
+            if (p.kind == kind && subject == account) {
+                p.state = ProposalState.Withdrawn;
+                emit ProposalWithdrawn(id);
+                continue;
+            }
+            if (kept != i) _open[kept] = id;
+            ++kept;
+        }
+        for (; length > kept; --length) {
+            _open.pop();
         }
     }
 
@@ -328,6 +346,7 @@ contract Consortium is IConsortium {
         Member storage added = _members[info.account];
         added.info = info;
         added.joinedAt = joinedAt;
+        _withdrawAbout(ProposalKind.Admission, info.account);
     }
 
     function _remove(address account) internal returns (string memory name) {
@@ -337,6 +356,7 @@ contract Consortium is IConsortium {
         delete _keyTaken[info.validatorKey];
         delete _members[account];
         delete _membership[account];
+        _withdrawAbout(ProposalKind.Removal, account);
         uint256 last = _accounts.length - 1;
         uint256 position = 0;
         while (_accounts[position] != account) ++position;

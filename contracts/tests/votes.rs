@@ -9,6 +9,9 @@ use evm::{PARAMETERS, START, TestChain, account, member};
 use hanse_contracts::Consortium::{self, ConsortiumErrors as Refused};
 use hanse_contracts::IConsortium;
 
+/// `IConsortium.ProposalState.Withdrawn`.
+const WITHDRAWN: u8 = 2;
+
 #[test]
 fn more_than_two_thirds_of_the_members_pass_a_proposal() {
     for (members, needed) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (6, 5), (7, 5), (9, 7)] {
@@ -152,12 +155,41 @@ fn a_removal_does_not_outlive_the_membership_it_was_proposed_against() {
         chain.approve(approver, back).unwrap();
     }
     assert!(chain.is_member(6));
-    chain.approve(4, id).unwrap();
+    assert_eq!(chain.proposal(id).state, WITHDRAWN);
     assert!(matches!(
-        chain.approve(5, id).unwrap_err().consortium(),
-        Refused::NotMember(_)
+        chain.approve(4, id).unwrap_err().consortium(),
+        Refused::ProposalClosed(_)
     ));
-    assert!(chain.is_member(6));
+}
+
+#[test]
+fn what_two_members_proposed_at_once_happens_once() {
+    let mut chain = TestChain::with_members(5); // 4 needed
+    let other = chain.propose_admission(1, 21).unwrap();
+    let admissions = [1, 2].map(|proposer| chain.propose_admission(proposer, 20).unwrap());
+    for approver in 3..=5 {
+        chain.approve(approver, admissions[1]).unwrap();
+    }
+    assert!(chain.is_member(20));
+    assert_eq!(chain.open_proposals(), [other], "the twin asks for nothing any more");
+    assert_eq!(chain.proposal(admissions[0]).state, WITHDRAWN);
+
+    chain.act(20, &leave(false)).unwrap();
+    for approver in 3..=5 {
+        assert!(matches!(
+            chain.approve(approver, admissions[0]).unwrap_err().consortium(),
+            Refused::ProposalClosed(_)
+        ));
+    }
+    assert!(!chain.is_member(20), "who has left does not come back by an old vote");
+
+    let removals = [1, 2].map(|proposer| chain.propose_removal(proposer, 5, false).unwrap());
+    for approver in 2..=4 {
+        chain.approve(approver, removals[0]).unwrap();
+    }
+    assert!(!chain.is_member(5));
+    assert_eq!(chain.open_proposals(), [other]);
+    assert_eq!(chain.proposal(removals[1]).state, WITHDRAWN);
 }
 
 #[test]

@@ -103,6 +103,8 @@ interface IConsortium {
     /// this block, a name taken meanwhile) the approval fails with the reason and may be repeated. If departures have
     /// made the approvals given so far enough, any member carries it out by approving, also once more.
     function approve(uint256 id) external;
+    /// By its proposer. A proposal to admit a domain is also withdrawn when another one has admitted it, and one to remove a
+    /// domain when that is no member any more.
     function withdrawProposal(uint256 id) external;
 
     /// Refused while the caller is a party of live agreements.
