@@ -36,10 +36,21 @@ impl App<'_> {
         }
     }
 
+    /// Whether more of the other validators than may lie say that they have decided more than this node.
+    pub(super) fn is_behind(&self) -> bool {
+        let told = credible(self.told_heights(), self.set.as_slice().len());
+        told.is_some_and(|height| height > self.tip.height)
+    }
+
+    /// The newest heights of the other validators, as far as they were heard.
+    fn told_heights(&self) -> Vec<u64> {
+        self.shared.heights.of(|peer| self.peers.is_validator(peer))
+    }
+
     /// Tells how consensus stands, if that has changed; `connected`: as far as it was asked just now.
     pub(super) fn report(&self, connected: Option<Connected>) {
         let is_validator = self.set.contains(&self.me);
-        let heard = self.shared.heights.of(|peer| self.peers.is_validator(peer));
+        let heard = self.told_heights();
         self.shared.status.send_if_modified(|status| {
             let next = ConsensusStatus {
                 height: self.tip.height,

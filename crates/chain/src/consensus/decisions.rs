@@ -103,7 +103,7 @@ impl App<'_> {
     pub(super) async fn update_peers(&mut self) {
         let own = self.shared.settings.key.public_key();
         let guests = self.shared.wishes.borrow_and_update().guests.clone();
-        let next = Peers::new(&self.rules, &own, &self.shared.bootstrap, &guests);
+        let next = Peers::new(&self.rules, &own, &self.shared.bootstrap, &guests).after(&self.peers);
         let (add, remove) = self.peers.changes_to(&next);
         let (add, remove) = self.farewell.part(Instant::now(), &next, add, remove);
         self.drop_peers(remove).await;
@@ -146,7 +146,7 @@ impl App<'_> {
             return Err(Exit::EngineDied);
         }
         self.report_conflicts(certificate.height, &evidence).await?;
-        let behind = self.synced == Some(certificate.height);
+        let behind = self.synced == Some(certificate.height) || self.is_behind();
         let mut pace = Pace::new(Instant::now(), self.heartbeat(), behind);
         if self.peer_ahead == Some(self.next_height()) {
             pace.peer_started();

@@ -3,13 +3,12 @@
 //! Who left, was removed or has another key now must still learn of it: the block that says so may have been decided without
 //! it, and once the others have hung up it would never hear of that block.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
 
-use super::peers::Peers;
+use super::peers::{Peers, peer_of};
 
 /// How long they stay: several status updates and a reconnection.
 const STAY: Duration = Duration::from_secs(30);
@@ -28,18 +27,24 @@ impl Farewell {
         add: Vec<Multiaddr>,
         remove: Vec<Multiaddr>,
     ) -> (Vec<Multiaddr>, Vec<Multiaddr>) {
-        // Who comes back at the same address is there already; at another, or under another form, the old one goes first.
-        let add: Vec<Multiaddr> = add
-            .into_iter()
-            .filter(|address| self.0.remove(address).is_none())
+        let returning: HashSet<PeerId> = add.iter().filter_map(peer_of).collect();
+        let is_back = |address: &Multiaddr| peer_of(address).is_some_and(|peer| returning.contains(&peer));
+        // Who comes back at the same address is there already; otherwise what was known of it goes first.
+        let held: Vec<Multiaddr> = self.0.keys().filter(|address| is_back(address)).cloned().collect();
+        let elsewhere: HashSet<PeerId> = held
+            .iter()
+            .filter(|address| !add.contains(address))
+            .filter_map(peer_of)
             .collect();
-        let back = |address: &Multiaddr| add.iter().any(|new| peer(new).is_some() && peer(new) == peer(address));
-        let mut gone: Vec<Multiaddr> = self.0.keys().filter(|address| back(address)).cloned().collect();
-        for address in &gone {
-            self.0.remove(address);
-        }
+        let moved = |address: &Multiaddr| peer_of(address).is_some_and(|peer| elsewhere.contains(&peer));
+        let add = add
+            .into_iter()
+            .filter(|address| moved(address) || !held.contains(address))
+            .collect();
+        let mut gone: Vec<Multiaddr> = held.iter().filter(|address| moved(address)).cloned().collect();
+        self.0.retain(|address, _| !held.contains(address));
         for address in remove {
-            let stays = peer(&address).is_some_and(|peer| next.validator(&peer).is_none()) && !back(&address);
+            let stays = peer_of(&address).is_some_and(|peer| !next.is_validator(&peer)) && !is_back(&address);
             if stays {
                 self.0.insert(address, now + STAY);
             } else {
@@ -61,13 +66,6 @@ impl Farewell {
             self.0.remove(address);
         }
         over
-    }
-}
-
-fn peer(address: &Multiaddr) -> Option<Vec<u8>> {
-    match address.iter().last() {
-        Some(Protocol::P2p(peer)) => Some(peer.to_bytes()),
-        _ => None,
     }
 }
 

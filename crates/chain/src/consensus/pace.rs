@@ -8,7 +8,7 @@
 //! - **A peer has started**: a piece of its proposal, a vote for a block, or a knock arrives. This covers the transaction
 //!   that reached some nodes only.
 //! - **The heartbeat** has passed since the last decision: an empty block shows that the quorum is alive.
-//! - **This node is behind**: its last block came by sync, or peers vote on later heights.
+//! - **This node is behind**: its last block came by sync, peers vote on later heights, or say that they have decided more.
 //!
 //! A node that wakes alone must not run into the propose timeout while the proposer sleeps. If it has heard of no
 //! proposal [`KNOCK_AFTER`] its start, it sends a knock, on which the others start too. In the usual case the proposal
@@ -43,7 +43,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Starts the wait. `behind` tells that the decision came by sync.
+    /// Starts the wait. `behind` tells that the decision came by sync, or that others have decided more.
     pub fn new(decided: Instant, heartbeat: Duration, behind: bool) -> Self {
         Self {
             decided,

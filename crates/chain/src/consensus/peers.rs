@@ -3,7 +3,7 @@
 //! A node's libp2p identity is its validator key, so peer ids follow from the validator set: connections to anybody else
 //! are refused, and a message's publisher is a validator or is ignored.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use libp2p::identity::{Keypair, PublicKey, ed25519};
 use libp2p::multiaddr::Protocol;
@@ -91,6 +91,18 @@ fn identity(peer: PeerId) -> Multiaddr {
     Multiaddr::empty().with(Protocol::P2p(peer))
 }
 
+fn is_identity(address: &Multiaddr) -> bool {
+    matches!(address.iter().next(), Some(Protocol::P2p(_)))
+}
+
+/// Whose address it is.
+pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
+    }
+}
+
 /// The peers of one height.
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
@@ -146,17 +158,40 @@ impl Peers {
         self.addresses.iter()
     }
 
-    /// What to add to and to remove from the engine's peers to get from `self` to `next`.
+    /// The same peers, for an engine that has those of `before`: who was let in as a guest stays so when it is dialed from now
+    /// on, since the engine closes the connections of those whom it shall forget.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        let dialed: HashSet<PeerId> = self.addresses.iter().filter_map(peer_of).collect();
+        let let_in = before.addresses.iter().filter(|address| is_identity(address));
+        let stay: Vec<Multiaddr> = let_in
+            .filter(|address| peer_of(address).is_some_and(|peer| dialed.contains(&peer)))
+            .cloned()
+            .collect();
+        self.addresses.extend(stay);
+        self
+    }
+
+    /// What to add to and to remove from the engine's peers to get from `self` to `next`. The engine forgets a peer with any
+    /// address of it, so those that keep another one are added anew.
     pub fn changes_to(&self, next: &Self) -> (Vec<Multiaddr>, Vec<Multiaddr>) {
-        let difference = |a: &Self, b: &Self| a.addresses.difference(&b.addresses).cloned().collect();
-        (difference(next, self), difference(self, next))
+        let forgotten: HashSet<PeerId> = self.addresses.difference(&next.addresses).filter_map(peer_of).collect();
+        let changes = |of: &Self, other: &Self| {
+            let is_forgotten = |address: &Multiaddr| peer_of(address).is_some_and(|peer| forgotten.contains(&peer));
+            let changed = |address: &&Multiaddr| !other.addresses.contains(*address) || is_forgotten(address);
+            of.addresses.iter().filter(changed).cloned().collect()
+        };
+        (changes(next, self), changes(self, next))
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use alloy::primitives::Address;
+
     use super::*;
+    use crate::genesis::ConsensusParameters;
 
     #[test]
     fn the_peer_id_of_a_validator_is_that_of_its_node() {
@@ -188,5 +223,51 @@ mod tests {
         ] {
             assert!(transport_address(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_guest_that_is_admitted_keeps_its_connection_and_one_that_leaves_is_forgotten() {
+        let keys = [ValidatorKey::generate(), ValidatorKey::generate()];
+        let rules = |validators: usize| HeightRules {
+            validators: keys[..validators]
+                .iter()
+                .map(|key| Validator {
+                    account: Address::ZERO,
+                    key: key.public_key(),
+                    consensus_address: "/ip4/192.0.2.1/tcp/26656".into(),
+                })
+                .collect(),
+            proposers: vec![],
+            parameters: ConsensusParameters {
+                propose_ms: 1,
+                propose_delta_ms: 1,
+                vote_ms: 1,
+                vote_delta_ms: 1,
+                heartbeat_ms: 1,
+            },
+        };
+        let guest = peer_id(&keys[1].public_key()).unwrap();
+        let (identity, dialed) = (
+            identity(guest),
+            Multiaddr::empty()
+                .with(Protocol::Ip4([192, 0, 2, 1].into()))
+                .with(Protocol::Tcp(26656))
+                .with(Protocol::P2p(guest)),
+        );
+        let own = keys[0].public_key();
+        let before = Peers::new(&rules(1), &own, &[], &[guest]);
+        let member = Peers::new(&rules(2), &own, &[], &[]).after(&before);
+        assert_eq!(before.changes_to(&member), (vec![dialed.clone()], vec![]));
+
+        let gone = Peers::new(&rules(1), &own, &[], &[]).after(&member);
+        assert_eq!(
+            member.changes_to(&gone),
+            (vec![], vec![dialed.clone(), identity.clone()])
+        );
+        let guest_again = Peers::new(&rules(1), &own, &[], &[guest]).after(&member);
+        assert_eq!(
+            member.changes_to(&guest_again),
+            (vec![identity.clone()], vec![dialed, identity])
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::Address;
 use futures::future::join_all;
-use hanse_chain::consensus::validator_peer;
+use hanse_chain::consensus::{ConsensusStatus, validator_peer};
 use hanse_ledger::IConsortium;
 use hanse_orchestrator::api::Problem;
 use tokio::time::sleep;
@@ -33,6 +33,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Members that were asked for admission are asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
 
+/// And after this, if the own node has caught up meanwhile.
+const BREATH: Duration = Duration::from_millis(50);
+
 /// What is remembered from one look to the next.
 struct Looks {
     lively_until: Instant,
@@ -41,7 +44,12 @@ struct Looks {
     /// Who has taken this domain's request, and when all are asked again.
     taken: HashSet<Url>,
     ask_at: Instant,
-    /// How often all were asked.
+    /// The newest block that the own node had then, and whether a member found that too old.
+    asked_with: Option<u64>,
+    lags: bool,
+    /// Not before this the members are asked about another block.
+    breath: Instant,
+    /// How often all were asked since the own node follows.
     rounds: usize,
 }
 
@@ -52,8 +60,28 @@ impl Looks {
             counted: (0, 0, 0),
             taken: HashSet::new(),
             ask_at: now,
+            asked_with: None,
+            lags: false,
+            breath: now,
             rounds: 0,
         }
+    }
+
+    /// Begins to ask all members, if it is time: again after a while; and, as long as a member finds that the own node has not
+    /// caught up, as soon as it has another block.
+    fn ask_all(&mut self, height: Option<u64>, now: Instant) {
+        let again = now >= self.ask_at;
+        let moved = self.lags && height.is_some() && height != self.asked_with && now >= self.breath;
+        if !again && !moved {
+            return;
+        }
+        if again {
+            self.ask_at = now + ASK_AGAIN;
+            self.rounds += usize::from(height.is_some());
+        }
+        (self.asked_with, self.breath) = (height, now + BREATH);
+        self.lags = false;
+        self.taken.clear();
     }
 
     fn count(&mut self, counted: (usize, usize, usize), now: Instant) {
@@ -63,12 +91,19 @@ impl Looks {
     }
 }
 
+/// The newest block of a node, if it hears validators and misses no more than the block that is being decided.
+fn follows_at(status: &ConsensusStatus) -> Option<u64> {
+    let follows = status.highest.is_some_and(|highest| highest <= status.height + 1);
+    follows.then_some(status.height)
+}
+
 impl Consortium {
     /// Looks after what is open until told to stop.
     pub async fn attend(self: Arc<Self>, stop: CancellationToken) {
         let mut looks = Looks::new(Instant::now());
         loop {
             let height = self.node.as_ref().map(|node| node.status.borrow().height);
+            let follows_at = self.follows_at();
             match self.look(&mut looks).await {
                 Ok(()) => {}
                 Err(error) => tracing::debug!(detail = error.detail, "the consortium can't be looked after now"),
@@ -78,18 +113,23 @@ impl Consortium {
                 () = stop.cancelled() => return,
                 () = sleep(LOOK) => {}
                 () = self.wake.notified() => {}
-                () = self.block_after(height), if lively => sleep(PAUSE).await,
+                () = self.moved_from(height, follows_at), if lively => sleep(PAUSE).await,
             }
         }
     }
 
-    /// Waits until the own node has decided a block after this height.
-    async fn block_after(&self, height: Option<u64>) {
+    fn follows_at(&self) -> Option<u64> {
+        self.node.as_ref().and_then(|node| follows_at(&node.status.borrow()))
+    }
+
+    /// Waits until the own node has decided a block after this height, or begins or ends to follow.
+    async fn moved_from(&self, height: Option<u64>, before: Option<u64>) {
         let status = self.node.as_ref().map(|node| node.status.clone());
         let (Some(mut status), Some(height)) = (status, height) else {
             return std::future::pending().await;
         };
-        if status.wait_for(|status| status.height > height).await.is_err() {
+        let moved = |status: &ConsensusStatus| status.height > height || follows_at(status) != before;
+        if status.wait_for(moved).await.is_err() {
             // The node is gone.
             std::future::pending().await
         }
@@ -97,7 +137,7 @@ impl Consortium {
 
     async fn look(&self, looks: &mut Looks) -> Result<(), Problem> {
         let members = self.ledger.members().await.map_err(of_ledger)?;
-        let proposals = self.pending(&members).await?;
+        let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
         let accounts: HashSet<Address> = members.iter().map(|member| member.info.account).collect();
         let member = accounts.contains(&self.ledger.account());
         let forgotten = lock(&self.desk).forget(&accounts, now());
@@ -118,12 +158,8 @@ impl Consortium {
         if lock(&self.desk).has_joined() {
             self.note("no member any more; `hanse consortium request` asks to be one again".to_owned());
         } else if !self.settings.bootstrap.is_empty() {
-            if Instant::now() >= looks.ask_at {
-                looks.ask_at = Instant::now() + ASK_AGAIN;
-                looks.rounds += 1;
-                looks.taken.clear();
-            }
-            if let Some(answer) = self.ask_members(&members, looks.rounds, &mut looks.taken).await {
+            looks.ask_all(self.follows_at(), Instant::now());
+            if let Some(answer) = self.ask_members(&members, looks).await {
                 self.note(answer);
             }
         }
@@ -152,17 +188,12 @@ impl Consortium {
     /// up from its own node, and one of them may be gone. Those who have taken the request are passed over; `None` if there are
     /// no others.
     ///
-    /// A member proposes by itself whom it gave a token. So in the first round all are shown the token of the first member, in
+    /// A member proposes by itself whom it gave a token, once that has caught up. So in the first round after that all are shown the token of the first member, in
     /// the second round the second member is shown its own, and so on: until there is a proposal, and no more than one.
-    async fn ask_members(
-        &self,
-        members: &[IConsortium::Member],
-        rounds: usize,
-        taken: &mut HashSet<Url>,
-    ) -> Option<String> {
+    async fn ask_members(&self, members: &[IConsortium::Member], looks: &mut Looks) -> Option<String> {
         let mut invites = self.settings.bootstrap.clone();
         let invite = invites.first()?.clone();
-        for later in invites.iter_mut().skip(rounds) {
+        for later in invites.iter_mut().skip(looks.rounds.max(1)) {
             later.token.clone_from(&invite.token);
         }
         for url in members.iter().filter_map(|member| Url::parse(&member.info.url).ok()) {
@@ -170,13 +201,14 @@ impl Consortium {
                 invites.push(Invite { url, ..invite.clone() });
             }
         }
-        invites.retain(|invite| !taken.contains(&invite.url));
+        invites.retain(|invite| !looks.taken.contains(&invite.url));
         let answers = join_all(invites.iter().map(|invite| self.ask(invite))).await;
         let (mut first, mut refusals) = (None, Vec::new());
         for (invite, answer) in invites.iter().zip(answers) {
             match answer {
                 Ok(page) => {
-                    taken.insert(invite.url.clone());
+                    looks.taken.insert(invite.url.clone());
+                    looks.lags |= !page.caught_up;
                     first.get_or_insert_with(|| {
                         format!(
                             "asked {}: {} ({} of {})",
@@ -242,6 +274,7 @@ impl Consortium {
             genesis,
             now(),
             invite.token.clone(),
+            self.follows_at(),
             &self.keys,
             &self.keys.validator.generation(0),
         )?;

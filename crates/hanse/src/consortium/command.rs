@@ -204,13 +204,16 @@ fn members(page: &ConsortiumPage) -> String {
             "ACCOUNT",
             "CONSENSUS ADDRESS",
             "INVITED",
+            "CAUGHT UP",
         ])];
+        let yes = |holds: bool| if holds { "yes" } else { "no" }.to_owned();
         rows.extend(page.requests.iter().map(|request| {
             vec![
                 request.name.clone(),
                 request.account.to_string(),
                 request.consensus_address.clone(),
-                if request.invited { "yes" } else { "no" }.to_owned(),
+                yes(request.invited),
+                yes(request.caught_up),
             ]
         }));
         text.push_str(&format!("\n{}", output::table(&rows)));

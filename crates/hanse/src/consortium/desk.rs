@@ -15,6 +15,10 @@ const INVITATIONS: usize = 64;
 const REQUESTS: usize = 64;
 /// Those among them that may catch up already.
 const GUESTS: usize = 16;
+/// Who waits for longer than this (s) has caught up also if it misses a few of the newest blocks: on a busy ledger the newest one is
+/// never there yet when the request comes.
+const PATIENCE: u64 = 5;
+const FEW_BLOCKS: u64 = 2;
 /// How long an invitation can be used, and a request waits (s): as long as a proposal is open.
 pub const LASTS: u64 = 7 * 24 * 3600;
 
@@ -66,6 +70,9 @@ pub struct Waiting {
     /// Whether it brought an invitation of another member.
     #[serde(default)]
     pub vouched_for: bool,
+    /// Whether its node had caught up with the ledger when it asked last.
+    #[serde(default)]
+    pub caught_up: bool,
 }
 
 impl Waiting {
@@ -160,8 +167,15 @@ impl Desk {
         Some(self.invitations.len() - 1)
     }
 
-    /// Keeps a checked request. A repetition takes the place of the account's earlier one.
-    pub fn take(&mut self, request: AdmissionRequest, maker: Maker, now: u64) -> Result<&Waiting, Refused> {
+    /// Keeps a checked request, which came when the newest block here was that of `height`. A repetition takes the place of the
+    /// account's earlier one.
+    pub fn take(
+        &mut self,
+        request: AdmissionRequest,
+        maker: Maker,
+        height: u64,
+        now: u64,
+    ) -> Result<&Waiting, Refused> {
         let account = request.member.account;
         let (invited, vouched_for) = match &request.token {
             None => (false, false),
@@ -195,9 +209,12 @@ impl Desk {
             }
         }
         let position = self.requests.len();
+        let since = earlier.as_ref().map_or(now, |earlier| earlier.since);
+        let missing = request.height.map(|its| height.saturating_sub(its));
         self.requests.push(Waiting {
             request,
-            since: earlier.as_ref().map_or(now, |earlier| earlier.since),
+            since,
+            caught_up: missing.is_some_and(|missing| missing == 0 || missing <= FEW_BLOCKS && since + PATIENCE <= now),
             invited: invited || earlier.as_ref().is_some_and(|earlier| earlier.invited),
             vouched_for: vouched_for || earlier.is_some_and(|earlier| earlier.vouched_for),
         });
@@ -300,6 +317,7 @@ mod tests {
             genesis: B256::ZERO,
             at: NOW,
             token: token.map(str::to_owned),
+            height: None,
             account_signature: String::new(),
             validator_signature: String::new(),
         }
@@ -314,24 +332,25 @@ mod tests {
             "the token itself is not kept"
         );
         assert_eq!(
-            desk.take(request(1, Some("bb")), Maker::OwnOrNobody, NOW),
+            desk.take(request(1, Some("bb")), Maker::OwnOrNobody, 0, NOW),
             Err(Refused::Token)
         );
         assert!(
-            desk.take(request(1, Some("aa")), Maker::OwnOrNobody, NOW)
+            desk.take(request(1, Some("aa")), Maker::OwnOrNobody, 0, NOW)
                 .unwrap()
                 .invited
         );
         assert_eq!(
-            desk.take(request(2, Some("aa")), Maker::OwnOrNobody, NOW),
+            desk.take(request(2, Some("aa")), Maker::OwnOrNobody, 0, NOW),
             Err(Refused::Token)
         );
         assert!(
-            desk.take(request(1, Some("aa")), Maker::OwnOrNobody, NOW + 60).is_ok(),
+            desk.take(request(1, Some("aa")), Maker::OwnOrNobody, 0, NOW + 60)
+                .is_ok(),
             "its domain may ask again"
         );
         assert_eq!(
-            desk.take(request(1, Some("aa")), Maker::OwnOrNobody, NOW + LASTS),
+            desk.take(request(1, Some("aa")), Maker::OwnOrNobody, 0, NOW + LASTS),
             Err(Refused::Token)
         );
     }
@@ -339,10 +358,10 @@ mod tests {
     #[test]
     fn an_invitation_of_another_member_lets_one_domain_read_and_has_nobody_vote_by_itself() {
         let mut desk = Desk::default();
-        let taken = desk.take(request(1, Some("cc")), Maker::OtherMember, NOW).unwrap();
+        let taken = desk.take(request(1, Some("cc")), Maker::OtherMember, 0, NOW).unwrap();
         assert!(taken.vouched_for && !taken.invited);
         assert_eq!(desk.guests(), [request(1, None).member.validator_key.0]);
-        let other = desk.take(request(2, Some("cc")), Maker::OtherMember, NOW);
+        let other = desk.take(request(2, Some("cc")), Maker::OtherMember, 0, NOW);
         assert_eq!(other, Err(Refused::Token), "it is for one domain");
         // However many tokens other members make, this domain's own stay.
         desk.invite("aa", NOW);
@@ -350,12 +369,13 @@ mod tests {
             let _ = desk.take(
                 request(1, Some(format!("{number:04}").as_str())),
                 Maker::OtherMember,
+                0,
                 NOW,
             );
         }
         assert!(desk.invitations.len() <= 3 * INVITATIONS);
         assert!(
-            desk.take(request(3, Some("aa")), Maker::OwnOrNobody, NOW)
+            desk.take(request(3, Some("aa")), Maker::OwnOrNobody, 0, NOW)
                 .unwrap()
                 .invited
         );
@@ -370,19 +390,19 @@ mod tests {
         }
         assert!(desk.invitations.len() <= 2 * INVITATIONS && desk.knows("aa") && desk.knows("0499"));
         desk.invite_peer("peer 499", "ee", NOW);
-        let earlier = desk.take(request(1, Some("0499")), Maker::OwnOrNobody, NOW);
+        let earlier = desk.take(request(1, Some("0499")), Maker::OwnOrNobody, 0, NOW);
         assert_eq!(
             earlier,
             Err(Refused::Token),
             "the later token takes the place of the earlier"
         );
         assert!(
-            desk.take(request(1, Some("ee")), Maker::OwnOrNobody, NOW)
+            desk.take(request(1, Some("ee")), Maker::OwnOrNobody, 0, NOW)
                 .unwrap()
                 .invited
         );
         assert!(
-            desk.take(request(2, Some("aa")), Maker::OwnOrNobody, NOW)
+            desk.take(request(2, Some("aa")), Maker::OwnOrNobody, 0, NOW)
                 .unwrap()
                 .invited
         );
@@ -391,24 +411,43 @@ mod tests {
     #[test]
     fn asking_twice_is_asking_once() {
         let mut desk = Desk::default();
-        desk.take(request(1, None), Maker::OwnOrNobody, NOW).unwrap();
-        desk.take(request(1, None), Maker::OwnOrNobody, NOW + 5).unwrap();
+        desk.take(request(1, None), Maker::OwnOrNobody, 0, NOW).unwrap();
+        desk.take(request(1, None), Maker::OwnOrNobody, 0, NOW + 5).unwrap();
         assert_eq!(desk.requests().len(), 1);
         assert_eq!(desk.requests()[0].since, NOW);
+    }
+
+    #[test]
+    fn who_has_the_newest_block_has_caught_up_and_who_waits_may_miss_a_few() {
+        let mut desk = Desk::default();
+        let mut asked = |height: Option<u64>, newest: u64, now: u64| {
+            let mut request = request(1, None);
+            request.height = height;
+            desk.take(request, Maker::OwnOrNobody, newest, now).unwrap().caught_up
+        };
+        assert!(!asked(None, 0, NOW), "it hears nobody yet");
+        assert!(!asked(Some(0), 1, NOW));
+        assert!(asked(Some(1), 1, NOW));
+        assert!(!asked(Some(1), 2, NOW), "what was so once need not be so now");
+        assert!(asked(Some(3), 2, NOW), "or it has a newer one");
+        assert!(!asked(Some(7), 9, NOW + PATIENCE - 1));
+        assert!(asked(Some(7), 9, NOW + PATIENCE));
+        assert!(!asked(Some(7), 10, NOW + PATIENCE));
     }
 
     #[test]
     fn strangers_fill_the_desk_at_most_and_make_room_for_the_invited() {
         let mut desk = Desk::default();
         for number in 0..REQUESTS as u64 {
-            desk.take(request(number, None), Maker::OwnOrNobody, NOW).unwrap();
+            desk.take(request(number, None), Maker::OwnOrNobody, 0, NOW).unwrap();
         }
         assert_eq!(
-            desk.take(request(999, None), Maker::OwnOrNobody, NOW),
+            desk.take(request(999, None), Maker::OwnOrNobody, 0, NOW),
             Err(Refused::Full)
         );
         desk.invite("aa", NOW);
-        desk.take(request(1000, Some("aa")), Maker::OwnOrNobody, NOW).unwrap();
+        desk.take(request(1000, Some("aa")), Maker::OwnOrNobody, 0, NOW)
+            .unwrap();
         assert_eq!(desk.requests().len(), REQUESTS);
         assert_eq!(
             desk.guests(),
@@ -420,8 +459,8 @@ mod tests {
     #[test]
     fn who_was_admitted_or_waited_too_long_is_forgotten() {
         let mut desk = Desk::default();
-        desk.take(request(1, None), Maker::OwnOrNobody, NOW).unwrap();
-        desk.take(request(2, None), Maker::OwnOrNobody, NOW).unwrap();
+        desk.take(request(1, None), Maker::OwnOrNobody, 0, NOW).unwrap();
+        desk.take(request(2, None), Maker::OwnOrNobody, 0, NOW).unwrap();
         assert!(desk.forget(&[request(1, None).member.account].into(), NOW));
         assert_eq!(desk.requests().len(), 1);
         assert!(!desk.forget(&HashSet::new(), NOW));

@@ -79,6 +79,7 @@ impl Consortium {
                 state: "member".into(),
                 approvals: needed,
                 needed,
+                caught_up: true,
             });
         }
         if !members
@@ -100,7 +101,9 @@ impl Consortium {
             Some(_) => Maker::OtherMember,
             None => Maker::OwnOrNobody,
         };
-        lock(&self.desk).take(request, maker, now()).map_err(|refused| {
+        let height = self.node()?.status.borrow().height;
+        let taken = lock(&self.desk).take(request, maker, height, now()).cloned();
+        let waiting = taken.map_err(|refused| {
             Problem::new(
                 StatusCode::FORBIDDEN,
                 "refused",
@@ -117,6 +120,7 @@ impl Consortium {
             state: if proposal.is_some() { "proposed" } else { "waiting" }.into(),
             approvals: proposal.map_or(0, |proposal| proposal.approvals.len()),
             needed,
+            caught_up: waiting.caught_up,
         })
     }
 }

@@ -28,6 +28,8 @@ pub struct RequestPage {
     pub approvals: usize,
     /// How many it needs.
     pub needed: usize,
+    /// Whether the newcomer's node has caught up with the ledger; a member does not vote by itself before.
+    pub caught_up: bool,
 }
 
 /// Who is in the consortium, and who may come or go.
@@ -95,6 +97,8 @@ pub struct RequestLine {
     pub since: u64,
     /// Whether it brought an invite of a member.
     pub invited: bool,
+    /// Whether its node has caught up with the ledger, as it says itself.
+    pub caught_up: bool,
 }
 
 /// An invite that was made.

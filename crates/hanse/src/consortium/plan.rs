@@ -66,18 +66,6 @@ pub fn admits(proposal: &Proposal, account: Address) -> bool {
     proposal.kind == ADMISSION && proposal.candidate.account == account
 }
 
-/// Those of the open proposals that can still change something. Two members may propose the same at the same time; when one of the
-/// two has passed, the other stays open on the ledger and asks for nothing any more.
-pub fn pending(mut proposals: Vec<Proposal>, members: &[Member]) -> Vec<Proposal> {
-    let is_member = |account: Address| members.iter().any(|member| member.info.account == account);
-    proposals.retain(|proposal| match proposal.kind {
-        ADMISSION => !is_member(proposal.candidate.account),
-        REMOVAL => is_member(proposal.target),
-        _ => true,
-    });
-    proposals
-}
-
 /// For whom a domain votes by itself.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
@@ -87,7 +75,8 @@ pub struct Policy {
 }
 
 /// What a domain votes for by itself: if its policy is automatic, every open admission and every request with its own
-/// token; otherwise those that it has approved beforehand.
+/// token; otherwise those that it has approved beforehand. It proposes a guest when that has caught up: the quorum may need
+/// the new member for the very next block.
 pub fn votes(policy: &Policy, me: Address, proposals: &[Proposal], waiting: &[Waiting]) -> Vec<Vote> {
     let automatic = policy.admission == Admission::Automatic;
     let open = proposals
@@ -98,7 +87,8 @@ pub fn votes(policy: &Policy, me: Address, proposals: &[Proposal], waiting: &[Wa
     let asked = waiting.iter().filter(|waiting| {
         let account = waiting.request.member.account;
         let wanted = (automatic && waiting.invited) || policy.approved.contains(&account);
-        wanted && !proposals.iter().any(|proposal| admits(proposal, account))
+        let ready = waiting.caught_up || !waiting.is_guest();
+        wanted && ready && !proposals.iter().any(|proposal| admits(proposal, account))
     });
     open.chain(asked.map(proposal_of)).collect()
 }
@@ -191,7 +181,6 @@ pub fn taken(members: &[Member], candidate: &MemberInfo) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use alloy::primitives::B256;
-    use hanse_ledger::IConsortium;
 
     use super::*;
     use crate::consortium::request::AdmissionRequest;
@@ -227,39 +216,15 @@ mod tests {
                 genesis: B256::ZERO,
                 at: 0,
                 token: None,
+                height: None,
                 account_signature: String::new(),
                 validator_signature: String::new(),
             },
             since: 0,
             invited,
             vouched_for: false,
+            caught_up: true,
         }
-    }
-
-    #[test]
-    fn what_has_come_to_pass_by_another_proposal_is_not_pending() {
-        let removal = |id: u64, target: u8| Proposal {
-            id: U256::from(id),
-            kind: REMOVAL,
-            target: account(target),
-            ..Default::default()
-        };
-        let member = |number: u8| Member {
-            info: IConsortium::MemberInfo {
-                account: account(number),
-                ..Default::default()
-            },
-            ..Default::default()
-        };
-        let open = vec![
-            admission(1, "fifth", 5, &[1]),
-            admission(2, "sixth", 6, &[1]),
-            removal(3, 5),
-            removal(4, 7),
-        ];
-        let pending = pending(open, &[member(1), member(5)]);
-        let ids: Vec<u64> = pending.iter().map(|proposal| proposal.id.to()).collect();
-        assert_eq!(ids, [2, 3]);
     }
 
     #[test]
@@ -295,6 +260,21 @@ mod tests {
         let votes = votes(&policy, account(2), &open, &here);
         let names: Vec<_> = votes.iter().map(|vote| (vote.name(), vote.proposal())).collect();
         assert_eq!(names, [("fifth", Some(U256::from(1))), ("sixth", None)]);
+    }
+
+    #[test]
+    fn a_guest_is_not_proposed_before_its_node_has_caught_up() {
+        let mut here = [waiting("fifth", 5, true), waiting("sixth", 6, false)];
+        here.iter_mut().for_each(|waiting| waiting.caught_up = false);
+        let policy = Policy {
+            approved: vec![account(5), account(6)],
+            ..Policy::default()
+        };
+        let voted = votes(&policy, account(2), &[], &here);
+        let names: Vec<_> = voted.iter().map(Vote::name).collect();
+        assert_eq!(names, ["sixth"], "who is no guest can't follow before the vote");
+        here[0].caught_up = true;
+        assert_eq!(votes(&policy, account(2), &[], &here).len(), 2);
     }
 
     #[test]

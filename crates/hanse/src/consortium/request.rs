@@ -35,6 +35,9 @@ pub struct AdmissionRequest {
     /// Token of the invite, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The newest block that its node has; absent as long as that hears no validator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u64>,
     /// EIP-191 signature of the ledger account.
     pub account_signature: String,
     /// Ed25519 signature of the validator key, hexadecimal.
@@ -49,12 +52,14 @@ fn text(member: &MemberInfo, genesis: B256, at: u64) -> anyhow::Result<String> {
 }
 
 impl AdmissionRequest {
-    /// Signs a request. `validator` is the key in `member`.
+    /// Signs a request. `validator` is the key in `member`. Token and height are not signed: whoever sends them speaks for
+    /// itself.
     pub fn sign(
         member: MemberInfo,
         genesis: B256,
         at: u64,
         token: Option<String>,
+        height: Option<u64>,
         keys: &DomainKeys,
         validator: &ValidatorKey,
     ) -> anyhow::Result<Self> {
@@ -66,6 +71,7 @@ impl AdmissionRequest {
             genesis,
             at,
             token,
+            height,
         })
     }
 
@@ -156,7 +162,7 @@ mod tests {
             peer_id: keys.swarm.peer_id().to_string(),
             url: "http://127.0.0.1:1".into(),
         };
-        let signed = AdmissionRequest::sign(member, LEDGER, NOW, Some("00".into()), &keys, &validator).unwrap();
+        let signed = AdmissionRequest::sign(member, LEDGER, NOW, Some("00".into()), None, &keys, &validator).unwrap();
         (signed, folder)
     }
 

@@ -190,18 +190,10 @@ impl Consortium {
         }
     }
 
-    /// The open proposals that can still change something.
-    pub(super) async fn pending(&self, members: &[IConsortium::Member]) -> Result<Vec<IConsortium::Proposal>, Problem> {
-        Ok(plan::pending(
-            self.ledger.proposals().await.map_err(of_ledger)?,
-            members,
-        ))
-    }
-
     /// Everything that is to know.
     pub(super) async fn page(&self) -> Result<ConsortiumPage, Problem> {
         let members = self.ledger.members().await.map_err(of_ledger)?;
-        let proposals = self.pending(&members).await?;
+        let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
         let me = self.ledger.account();
         let requests = lock(&self.desk).requests().to_vec();
         Ok(ConsortiumPage {
@@ -213,6 +205,7 @@ impl Consortium {
                 .into_iter()
                 .map(|waiting| RequestLine {
                     invited: waiting.is_guest(),
+                    caught_up: waiting.caught_up,
                     name: waiting.request.member.name,
                     account: waiting.request.member.account,
                     consensus_address: waiting.request.member.consensus_address,

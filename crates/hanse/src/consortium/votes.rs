@@ -11,7 +11,7 @@ impl Consortium {
     /// Votes for the admission or removal of a domain, named by name, account or number of the proposal.
     pub(super) async fn vote(&self, what: &str) -> Result<ProposalPage, Problem> {
         let members = self.ledger.members().await.map_err(of_ledger)?;
-        let proposals = self.pending(&members).await?;
+        let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
         let waiting = self.waiting();
         let vote = plan::find(what, &members, &proposals, &waiting).map_err(Problem::not_found)?;
         let id = vote.proposal();
@@ -32,7 +32,7 @@ impl Consortium {
                 "a domain does not remove itself; use `hanse consortium leave`",
             ));
         }
-        let proposals = self.pending(&members).await?;
+        let proposals = self.ledger.proposals().await.map_err(of_ledger)?;
         let open = proposals
             .iter()
             .find(|proposal| proposal.kind == plan::REMOVAL && proposal.target == target);
@@ -49,7 +49,7 @@ impl Consortium {
     /// How a proposal stands after this domain's vote. Without a number it is the newest about that domain.
     async fn decided(&self, id: Option<U256>, what: &str) -> Result<ProposalPage, Problem> {
         let members = self.ledger.members().await.map_err(of_ledger)?;
-        let open = self.pending(&members).await?;
+        let open = self.ledger.proposals().await.map_err(of_ledger)?;
         let me = self.ledger.account();
         let proposal = match id {
             Some(id) => self.ledger.proposal(id).await.map_err(of_ledger)?,
