@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use alloy::primitives::{Address, B256};
 use hanse_orchestrator::Bidding;
+use hanse_ports::{NoFreePort, free_address, free_network};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -229,6 +230,24 @@ pub struct DevelopmentCluster {
     /// Image name → executable.
     #[serde(default)]
     pub images: BTreeMap<String, PathBuf>,
+}
+
+impl DevelopmentCluster {
+    /// One on a free port, in a network that no other of this process has, which can run these images.
+    ///
+    /// # Errors
+    /// When all ports are in use.
+    pub fn on_free_addresses(images: BTreeMap<String, PathBuf>) -> Result<Self, NoFreePort> {
+        let [first, second, third, _] = free_network().octets();
+        let range = |start: u8, bits: u8| format!("{first}.{second}.{third}.{start}/{bits}");
+        Ok(Self {
+            listen: free_address()?,
+            pod_range: range(0, 25),
+            service_range: range(128, 26),
+            load_balancer_range: range(192, 26),
+            images,
+        })
+    }
 }
 
 /// The REST API.

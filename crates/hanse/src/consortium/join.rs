@@ -298,20 +298,12 @@ fn remote_config(arguments: &JoinArguments) -> anyhow::Result<Config> {
 /// Free ports, and a development cluster in loopback networks of its own.
 async fn local(arguments: &JoinArguments) -> anyhow::Result<Config> {
     let example = programs::example(|text| eprintln!("{text}")).await?;
-    // Above those that `hanse up` takes.
-    let (network, subnet): (u8, u8) = (rand::random_range(16..=250), rand::random_range(17..=62) * 4);
     let mut config = base(arguments, free_address()?, free_address()?);
     config.api.listen = free_address()?;
     config.swarm.listen = free_address()?;
     config.catalogue = Some(std::path::absolute(&example.catalogue)?);
     config.cluster = ClusterConfig {
-        development: Some(DevelopmentCluster {
-            listen: free_address()?,
-            pod_range: format!("127.{network}.{}.0/24", subnet + 1),
-            service_range: format!("127.{network}.{}.0/24", subnet + 2),
-            load_balancer_range: format!("127.{network}.{}.0/24", subnet + 3),
-            images: example.images,
-        }),
+        development: Some(DevelopmentCluster::on_free_addresses(example.images)?),
         ..ClusterConfig::default()
     };
     Ok(config)

@@ -19,6 +19,7 @@ pub mod kept;
 mod newcomers;
 mod pages;
 mod plan;
+mod rate;
 mod remote;
 mod request;
 mod rotation;

@@ -17,9 +17,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use url::Url;
 
-use super::desk::{Desk, Rate};
+use super::desk::Desk;
 use super::invite::Invite;
 use super::pages::{ChangePage, ConsortiumPage, MemberLine, ProposalPage, RequestLine};
+use super::rate::Rate;
 use super::rotation::Rotation;
 use super::{kept, plan};
 use crate::config::{Admission, Guests};

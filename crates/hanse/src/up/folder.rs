@@ -90,7 +90,6 @@ impl Folder {
         }
         let path = &std::path::absolute(path)?;
         std::fs::create_dir_all(path).with_context(|| format!("could not create {}", path.display()))?;
-        let network: u8 = rand::random_range(16..=250);
         let (mut members, mut accounts) = (Vec::new(), Vec::new());
         let mut balances = BTreeMap::new();
         let mut configs: Vec<(PathBuf, Config)> = Vec::new();
@@ -124,7 +123,6 @@ impl Folder {
                 account,
                 alloy::primitives::U256::from(10).pow(alloy::primitives::U256::from(21)),
             );
-            let subnet = u8::try_from(index).context("more domains than fit into a network")? * 4;
             let config = Config {
                 domain: name.clone(),
                 data_dir: ".".into(),
@@ -139,13 +137,7 @@ impl Folder {
                     ..LedgerConfig::default()
                 },
                 cluster: ClusterConfig {
-                    development: Some(DevelopmentCluster {
-                        listen: free_address()?,
-                        pod_range: format!("127.{network}.{}.0/24", subnet + 1),
-                        service_range: format!("127.{network}.{}.0/24", subnet + 2),
-                        load_balancer_range: format!("127.{network}.{}.0/24", subnet + 3),
-                        images: plan.images.clone(),
-                    }),
+                    development: Some(DevelopmentCluster::on_free_addresses(plan.images.clone())?),
                     ..ClusterConfig::default()
                 },
                 api: ApiConfig {

@@ -19,7 +19,7 @@ use crate::config::{ApiConfig, ClusterConfig, Config, DevelopmentCluster, SwarmC
 use crate::consortium::{consensus_address, kept};
 use crate::discoverer::ReadyPage;
 
-/// So many development clusters have networks of their own in 127.0.0.0/8 here.
+/// More of them would measure the machine.
 pub const MOST: usize = 63;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -28,7 +28,6 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 pub struct Agents {
     pub all: Vec<Agent>,
     key_file: PathBuf,
-    network: u8,
     folder: tempfile::TempDir,
 }
 
@@ -49,7 +48,6 @@ impl Agents {
         Ok(Self {
             all: Vec::new(),
             key_file,
-            network: rand::random_range(16..=250),
             folder,
         })
     }
@@ -63,19 +61,12 @@ impl Agents {
         let name = format!("domain-{}", index + 1);
         let folder = self.folder.path().join(&name);
         std::fs::create_dir_all(&folder)?;
-        let subnet = |part: usize| format!("127.{}.{}.0/24", self.network, index * 4 + part);
         let (in_swarm, api) = (free_address()?, free_address()?);
         let config = Config {
             domain: name.clone(),
             data_dir: ".".into(),
             cluster: ClusterConfig {
-                development: Some(DevelopmentCluster {
-                    listen: free_address()?,
-                    pod_range: subnet(1),
-                    service_range: subnet(2),
-                    load_balancer_range: subnet(3),
-                    images: Default::default(),
-                }),
+                development: Some(DevelopmentCluster::on_free_addresses(Default::default())?),
                 ..ClusterConfig::default()
             },
             api: ApiConfig {

@@ -13,7 +13,7 @@ use hanse_orchestrator::api::Problem;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::super::desk::Rate;
+use super::super::rate::Rate;
 use super::super::service::{now, now_ms};
 use super::super::token;
 use super::TOKEN;
