@@ -196,6 +196,19 @@ fn a_domain_joins_a_running_league_is_voted_in_and_validates_and_others_leave_an
     // Their agents still run, and were approved beforehand: they do not come back by themselves.
     league.works(0);
     assert_eq!(league.names(0).len(), 2);
+
+    // Asked by hand it comes back, once the others have hung up too: its node hears nobody before a member lets it in.
+    let metrics = format!("{}/metrics", league.agents[2].api);
+    wait("the others to hang up", || {
+        let text = reqwest::blocking::get(&metrics).ok()?.text().ok()?;
+        text.contains("hanse_ledger_peers{state=\"connected\"} 0").then_some(())
+    });
+    let invite = league.consortium(0, &["invite"])["invite"].as_str().unwrap().to_owned();
+    league.consortium(2, &["request", "--bootstrap", &invite]);
+    league.wait_members(&[0, 1, 2], 3);
+    league.consortium(2, &["leave"]);
+    league.wait_members(&[0, 1], 2);
+
     let text = league.refused(0, &["leave"]);
     assert!(text.contains("more than a third"), "{text}");
     let text = league.refused(0, &["leave", "--accept-fewer-than-four"]);

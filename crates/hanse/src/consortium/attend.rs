@@ -188,8 +188,9 @@ impl Consortium {
     /// up from its own node, and one of them may be gone. Those who have taken the request are passed over; `None` if there are
     /// no others.
     ///
-    /// A member proposes by itself whom it gave a token, once that has caught up. So in the first round after that all are shown the token of the first member, in
-    /// the second round the second member is shown its own, and so on: until there is a proposal, and no more than one.
+    /// A member proposes by itself whom it gave a token, once that has caught up. So in the first round after that all are shown
+    /// the token of the first member, in the second round the second member is shown its own, and so on: until there is a
+    /// proposal, and no more than one.
     async fn ask_members(&self, members: &[IConsortium::Member], looks: &mut Looks) -> Option<String> {
         let mut invites = self.settings.bootstrap.clone();
         let invite = invites.first()?.clone();
@@ -244,7 +245,7 @@ impl Consortium {
     async fn vote_by_itself(&self, proposals: &[IConsortium::Proposal]) -> Result<(), Problem> {
         let me = self.ledger.account();
         let waiting = self.waiting();
-        let votes = plan::votes(&self.settings.policy, me, proposals, &waiting);
+        let votes = plan::votes(&self.settings.policy, me, proposals, &waiting, now());
         // At once: several newcomers do not wait for each other's blocks.
         let cast = votes.into_iter().map(|vote| async {
             let name = vote.name().to_owned();

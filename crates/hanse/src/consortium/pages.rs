@@ -28,7 +28,7 @@ pub struct RequestPage {
     pub approvals: usize,
     /// How many it needs.
     pub needed: usize,
-    /// Whether the newcomer's node has caught up with the ledger; a member does not vote by itself before.
+    /// Whether the newcomer's node has caught up with the ledger; members that vote by themselves wait a while for it.
     pub caught_up: bool,
 }
 

@@ -11,6 +11,10 @@ use crate::config::Admission;
 pub const ADMISSION: u8 = 0;
 pub const REMOVAL: u8 = 1;
 
+/// A guest is given so long (s) to catch up before it is proposed all the same. A domain that has left and comes back may be called
+/// by the members only: its own node tries them ever more seldom.
+const CATCH_UP: u64 = 10;
+
 /// One vote.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Vote {
@@ -75,9 +79,9 @@ pub struct Policy {
 }
 
 /// What a domain votes for by itself: if its policy is automatic, every open admission and every request with its own
-/// token; otherwise those that it has approved beforehand. It proposes a guest when that has caught up: the quorum may need
-/// the new member for the very next block.
-pub fn votes(policy: &Policy, me: Address, proposals: &[Proposal], waiting: &[Waiting]) -> Vec<Vote> {
+/// token; otherwise those that it has approved beforehand. It proposes a guest when that has caught up, or has tried for
+/// [`CATCH_UP`]: the quorum may need the new member for the very next block. `now` is Unix time in seconds.
+pub fn votes(policy: &Policy, me: Address, proposals: &[Proposal], waiting: &[Waiting], now: u64) -> Vec<Vote> {
     let automatic = policy.admission == Admission::Automatic;
     let open = proposals
         .iter()
@@ -87,7 +91,7 @@ pub fn votes(policy: &Policy, me: Address, proposals: &[Proposal], waiting: &[Wa
     let asked = waiting.iter().filter(|waiting| {
         let account = waiting.request.member.account;
         let wanted = (automatic && waiting.invited) || policy.approved.contains(&account);
-        let ready = waiting.caught_up || !waiting.is_guest();
+        let ready = waiting.caught_up || !waiting.is_guest() || waiting.since + CATCH_UP <= now;
         wanted && ready && !proposals.iter().any(|proposal| admits(proposal, account))
     });
     open.chain(asked.map(proposal_of)).collect()
@@ -231,12 +235,12 @@ mod tests {
     fn a_careful_domain_votes_for_nothing_by_itself() {
         let open = [admission(1, "fifth", 5, &[1])];
         let here = [waiting("sixth", 6, true), waiting("seventh", 7, false)];
-        assert!(votes(&Policy::default(), account(2), &open, &here).is_empty());
+        assert!(votes(&Policy::default(), account(2), &open, &here, 0).is_empty());
         let policy = Policy {
             approved: vec![account(5), account(7)],
             ..Policy::default()
         };
-        let votes = votes(&policy, account(2), &open, &here);
+        let votes = votes(&policy, account(2), &open, &here, 0);
         let names: Vec<_> = votes.iter().map(Vote::name).collect();
         assert_eq!(
             names,
@@ -257,7 +261,7 @@ mod tests {
             admission: Admission::Automatic,
             ..Policy::default()
         };
-        let votes = votes(&policy, account(2), &open, &here);
+        let votes = votes(&policy, account(2), &open, &here, 0);
         let names: Vec<_> = votes.iter().map(|vote| (vote.name(), vote.proposal())).collect();
         assert_eq!(names, [("fifth", Some(U256::from(1))), ("sixth", None)]);
     }
@@ -270,11 +274,13 @@ mod tests {
             approved: vec![account(5), account(6)],
             ..Policy::default()
         };
-        let voted = votes(&policy, account(2), &[], &here);
+        let votes = |here: &[Waiting], now: u64| votes(&policy, account(2), &[], here, now);
+        let voted = votes(&here, CATCH_UP - 1);
         let names: Vec<_> = voted.iter().map(Vote::name).collect();
         assert_eq!(names, ["sixth"], "who is no guest can't follow before the vote");
+        assert_eq!(votes(&here, CATCH_UP).len(), 2, "it is not waited for without end");
         here[0].caught_up = true;
-        assert_eq!(votes(&policy, account(2), &[], &here).len(), 2);
+        assert_eq!(votes(&here, 0).len(), 2);
     }
 
     #[test]
